@@ -1,0 +1,199 @@
+"""One HTTP exchange with one peer, over aiohttp, and what its failures mean."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ssl
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import aiohttp
+import anyio
+from attrs import define
+from yarl import URL
+
+from aetcd._routing.peer import Peer
+from aetcd._wire.message import Request, Response
+from aetcd.errors import ClientClosed, ConnectFailed, Outcome, RequestTimeout, TransportError
+
+__all__ = ["HTTP", "failure"]
+
+IDLE = 30.0  # seconds for which an unused connection is kept
+CLOSING = 2.0  # seconds for connections to say goodbye
+LARGE = 2**20  # bytes
+
+
+@lru_cache(maxsize=256)
+def _timeout(connect: float | None, read: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_read=read)
+
+
+def failure(error: Exception, *, peer: str, operation: str, connected: bool = True) -> TransportError:
+    """What an exception of the HTTP library says of the request's fate.
+
+    Only a connection that never stood is proof that nothing was sent: bytes that were written may have arrived.
+    """
+    text = str(error) or type(error).__name__
+    if not connected:
+        text = "no connection in time" if isinstance(error, TimeoutError) else text
+        return ConnectFailed(text, outcome=Outcome.NOT_SENT, peer=peer, operation=operation)
+    if isinstance(error, TimeoutError):
+        return RequestTimeout("no answer in time", peer=peer, operation=operation)
+    if isinstance(error, aiohttp.ClientResponseError):
+        text = f"what came is no HTTP: {' '.join(error.message.split())}"
+        return ConnectFailed(text, peer=peer, operation=operation)
+    return ConnectFailed(f"the connection broke before the answer was whole: {text}", peer=peer, operation=operation)
+
+
+@define(eq=False)
+class _Running:
+    """An exchange under way: what ends it, and whether it has had its connection."""
+
+    limit: asyncio.Timeout
+    connected: bool = False
+
+
+_Register = dict["asyncio.Task[Any] | None", _Running]
+
+
+class HTTP:
+    """The connections of one client. Two lanes, so that long streams never take the place of ordinary requests.
+
+    How many requests run at once is the pool's decision: aiohttp's own limits are off.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self._running: _Register = {}
+        self._closed = False
+        self._ended: asyncio.Event | None = None
+        self._ordinary = _session(context, self._running)
+        self._streams = _session(context, self._running)
+
+    async def exchange(
+        self,
+        peer: Peer,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        total: float | None,
+        connect: float | None,
+        read: float | None,
+    ) -> Response:
+        """Send, and read the whole answer. Limits are in seconds.
+
+        Raises TransportError (ConnectFailed, RequestTimeout), and ClientClosed where nothing can be sent any more.
+        """
+        answer, body = await self._send(
+            self._ordinary, peer, request, headers, total=total, timeout=_timeout(connect, read), whole=True
+        )
+        return Response(status=answer.status, headers=answer.headers, body=body, peer=peer.url)
+
+    async def open(
+        self,
+        peer: Peer,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        connect: float | None,
+        first_byte: float | None,
+    ) -> aiohttp.ClientResponse:
+        """Send, and wait for the head of an answer that has no set end.
+
+        Raises as `exchange` does.
+        """
+        answer, _ = await self._send(
+            self._streams, peer, request, headers, total=first_byte, timeout=_timeout(connect, None), whole=False
+        )
+        return answer
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        peer: Peer,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        total: float | None,
+        timeout: aiohttp.ClientTimeout,
+        whole: bool,
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        if self._closed:
+            raise ClientClosed("the client was closed")
+        # aiohttp's own limit of the total is not used: it rounds up to whole seconds, and cannot be brought forward.
+        running = _Running(asyncio.timeout(total))
+        task = asyncio.current_task()
+        self._running[task] = running
+        try:
+            async with running.limit:
+                answer = await session.request(
+                    request.method,
+                    URL(peer.url + request.path, encoded=True),
+                    data=_data(request.body),
+                    headers={**request.headers, **headers} if headers else request.headers,
+                    timeout=timeout,
+                    allow_redirects=False,
+                )
+                return answer, await answer.read() if whole else b""
+        except (aiohttp.ClientError, OSError) as e:  # OSError is also the base of TimeoutError
+            error = failure(e, peer=peer.url, operation=request.operation, connected=running.connected)
+            # The repr of a ClientResponseError holds the request's headers, and with them the credentials.
+            raise error from (e.__cause__ if isinstance(e, aiohttp.ClientResponseError) else e)
+        finally:
+            del self._running[task]
+            if self._ended is not None and not self._running:
+                self._ended.set()
+
+    async def aclose(self) -> None:
+        """End what is under way, and close every connection."""
+        self._closed = True
+        self._ended = self._ended or asyncio.Event()
+        # Connections are closed after their users are gone: aiohttp would leave who reads a body waiting for ever, or
+        # give it a RuntimeError.
+        for running in self._running.values():
+            if not running.limit.expired():
+                running.limit.reschedule(0.0)
+        # A peer that takes no more bytes would hold up the closing of its connection.
+        with anyio.move_on_after(CLOSING, shield=True):
+            try:
+                if self._running:
+                    await self._ended.wait()
+            finally:
+                try:
+                    await self._ordinary.close()
+                finally:
+                    await self._streams.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes which exchange has its connection: until then it is certain that nothing of it was sent."""
+
+    def __init__(self, running: _Register, context: ssl.SSLContext | None) -> None:
+        super().__init__(limit=0, keepalive_timeout=IDLE, ssl=True if context is None else context)
+        self._running = running
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        self._running[asyncio.current_task()].connected = True
+        return connection
+
+
+def _data(body: bytes | None) -> bytes | io.BytesIO | None:
+    """The body as aiohttp wants it: it warns of bytes that are written in one piece and not in several."""
+    return body if body is None or len(body) <= LARGE else io.BytesIO(body)
+
+
+def _session(context: ssl.SSLContext | None, running: _Register) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        connector=_Connector(running, context),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=_timeout(None, None),
+        trust_env=False,
+    )
+    # aiohttp sends PUT and DELETE a second time, by itself, when a kept connection turns out to be dead. Those are
+    # writes: whether they may be sent again is for the pool alone to decide. There is no public switch.
+    session._retry_connection = False  # noqa: SLF001
+    return session
