@@ -1,0 +1,42 @@
+"""What the stores of both protocols tell the recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+__all__ = ["Entry", "Owned", "Queue"]
+
+
+class Owned(Protocol):
+    """What tells one owner's entry from a later one of the same name."""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        ...
+
+    @property
+    def created_revision(self) -> int:
+        """Revision of its creation."""
+        ...
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One key that somebody owns."""
+
+    key: str
+    raw: bytes
+    created_revision: int
+    modified_revision: int
+
+
+@frozen(kw_only=True)
+class Queue:
+    """The entries under a name, in order of creation, as they were at `revision`."""
+
+    entries: Sequence[Entry]
+    revision: int

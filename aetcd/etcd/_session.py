@@ -1,0 +1,182 @@
+"""A session: keys that live for as long as their owner does, and until when the owner may believe so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+import anyio
+
+from aetcd._routing.peer import Peer
+from aetcd._transport.supervisor import Job
+from aetcd._trust import Clock, Flag, Trust
+from aetcd.errors import AetcdError, ConnectFailed, Outcome, SessionLost, TransportError
+
+__all__ = ["Lease", "Session"]
+
+logger = logging.getLogger("aetcd")
+
+RENEWALS_PER_TTL = 6
+LOOK_AT_CLOCK = 0.5  # seconds: timers of the loop stand still while the machine sleeps, the session's clock does not
+
+
+class Lease(Protocol):
+    """One protocol's way to keep keys for as long as they are renewed."""
+
+    clock_skew: float
+    """Seconds by which the servers' judgement of its end may be early."""
+
+    async def begin(self, ttl: int) -> int:
+        """Have the server begin it; the TTL that was granted."""
+        ...
+
+    async def renew(self, trust: Trust, peer: Peer | None, timeout: float) -> None:
+        """Renew it once, and confirm the trust. Raises SessionLost where it is over for certain."""
+        ...
+
+    async def end(self) -> None:
+        """Have the server end it now."""
+        ...
+
+
+class Session:
+    """Keys tied to it are deleted by the server when it ends: when it is closed, or not renewed for its TTL.
+
+    Enter it with `async with`; leaving the block ends it. It renews itself in the background. Renewals overlap: one
+    attempt each sixth of the TTL, on alternating peers, none waiting for another, since one that meets a leader change
+    hangs for seconds.
+
+    It is trusted until the sending of the last confirmed renewal plus the granted TTL, by a clock that goes on while
+    the machine sleeps, and not a moment longer; `lost` is then set for good. On v2 the members' own wall clocks judge
+    the expiry: there 1 s less is trusted, which holds for as long as their clocks do not jump.
+    """
+
+    def __init__(
+        self,
+        ttl: int,
+        *,
+        lease: Callable[[], Awaitable[Lease]],
+        spawn: Callable[..., Job],
+        peers: Callable[[], Sequence[Peer]],
+        clock: Clock,
+    ) -> None:
+        self.ttl = ttl
+        self.lost = Flag()
+        self._granted_ttl = ttl
+        self._make_lease = lease
+        self._lease: Lease | None = None
+        self._trust = Trust(clock)
+        self._clock = clock
+        self._spawn = spawn
+        self._peers = peers
+        self._turn = 0
+        self._job: Job | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "lost" if self.lost else f"trusted for {self.expires_in:.1f} s" if self.held else "not open"
+        return f"<Session {state}>"
+
+    @property
+    def granted_ttl(self) -> int:
+        """Seconds without renewal after which the server ends it. It may be more than was asked for."""
+        return self._granted_ttl
+
+    @property
+    def held(self) -> bool:
+        """Whether it can be trusted, by the clock now."""
+        return not self.lost and self._trust.held
+
+    @property
+    def expires_in(self) -> float:
+        """Seconds for which it can be trusted without another renewal; 0 once it cannot."""
+        return 0.0 if self.lost else self._trust.remaining
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> None:
+        """Begin it. Raises what the pool raises; a cancel leaves nothing that does not end by itself."""
+        if self._lease is not None:
+            return
+        lease = await self._make_lease()
+        self._trust.clock_skew = lease.clock_skew
+        sent = self._clock()
+        self._granted_ttl = await lease.begin(self.ttl)
+        self._trust.confirm(sent, self._granted_ttl)
+        self._lease = lease
+        self._job = self._spawn(self._keep, name="session")
+
+    @property
+    def standing(self) -> bool:
+        """Whether it was begun and not ended."""
+        return self._job is not None and not self._closed
+
+    async def aclose(self, within: float | None = None) -> None:
+        """End it, and delete its keys; also when the caller is being cancelled. Never raises.
+
+        within: Seconds for which that is tried; its TTL by default, after which the server has ended it by itself.
+        """
+        if self._closed or self._job is None or self._lease is None:
+            return
+        self._closed = True
+        self._job.cancel()
+        with anyio.move_on_after(within or self._granted_ttl, shield=True):
+            await self._job.wait()
+            try:
+                await self._lease.end()
+            except AetcdError as e:
+                # The server ends it by itself when the TTL is over.
+                logger.debug("a session could not be ended: %s", e)
+        self._trust.end()
+
+    def require(self) -> Lease:
+        """What its keys are tied to. Raises SessionLost where it cannot be trusted."""
+        if self._lease is None or not self.held:
+            raise SessionLost("the session is lost, closed, or was never opened")
+        return self._lease
+
+    async def _keep(self) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._notice_end, group.cancel_scope)
+            while True:
+                await asyncio.sleep(self._granted_ttl / RENEWALS_PER_TTL)
+                group.start_soon(self._attempt, group.cancel_scope)
+
+    async def _notice_end(self, scope: anyio.CancelScope) -> None:
+        while not self.lost and (remaining := self._trust.remaining) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(remaining, LOOK_AT_CLOCK))  # the clock is not the loop's, so no timer knows it
+        self.lost.set()
+        scope.cancel()
+
+    async def _attempt(self, scope: anyio.CancelScope) -> None:
+        """One renewal, at the next peer; where that cannot be reached, at the one after it."""
+        assert self._lease is not None
+        for peer in self._next_peers():
+            try:
+                await self._lease.renew(self._trust, peer, max(1.0, self._trust.remaining))
+            except SessionLost as e:
+                logger.warning("%s", e)
+                self._trust.end()
+                self.lost.set()
+                scope.cancel()
+            except ConnectFailed as e:
+                if e.outcome is Outcome.NOT_SENT:
+                    continue
+            except (TransportError, AetcdError) as e:
+                logger.debug("a session was not renewed: %s", e)
+            return
+
+    def _next_peers(self) -> Sequence[Peer | None]:
+        peers = self._peers()
+        self._turn = (self._turn + 1) % len(peers)
+        return (*peers[self._turn :], *peers[: self._turn])

@@ -1,0 +1,229 @@
+"""The cluster's members, and the upkeep of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from attrs import frozen
+
+from aetcd._wire.message import Effect
+from aetcd.etcd.v3._codec import Route, Wire, whole
+from aetcd.etcd.v3._models import (
+    Alarm,
+    AlarmResponse,
+    DowngradeResponse,
+    Empty,
+    HashKVResponse,
+    HashResponse,
+    MemberChange,
+    MemberList,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from aetcd._transport.timeouts import Timeout
+    from aetcd.etcd.v3._gateway import Gateway
+
+__all__ = ["MEMBER_LIST", "STATUS", "Cluster", "Maintenance"]
+
+MEMBER_LIST = Route(operation="v3 member list", path="/cluster/member/list", effect=Effect.READ)
+MEMBER_ADD = Route(operation="v3 member add", path="/cluster/member/add", effect=Effect.ONCE)
+MEMBER_UPDATE = Route(operation="v3 member update", path="/cluster/member/update", effect=Effect.ONCE)
+MEMBER_REMOVE = Route(operation="v3 member remove", path="/cluster/member/remove", effect=Effect.ONCE)
+MEMBER_PROMOTE = Route(operation="v3 member promote", path="/cluster/member/promote", effect=Effect.ONCE, needs="3.4")
+STATUS = Route(operation="v3 status", path="/maintenance/status", effect=Effect.READ)
+ALARM = Route(operation="v3 alarm", path="/maintenance/alarm", effect=Effect.REPEATABLE)
+DEFRAGMENT = Route(operation="v3 defragment", path="/maintenance/defragment", effect=Effect.ONCE)
+HASH = Route(operation="v3 hash", path="/maintenance/hash", effect=Effect.READ)
+# Before 3.5.10 the gateway had it under the path of `hash`, where it could not be reached (etcd#16490).
+HASH_KV = Route(operation="v3 hash of keys", path="/maintenance/hashkv", effect=Effect.READ, needs="3.5.10")
+# Moving it to where it is already changes nothing.
+MOVE_LEADER = Route(
+    operation="v3 move leader", path="/maintenance/transfer-leadership", effect=Effect.REPEATABLE, needs="3.3"
+)
+DOWNGRADE = Route(operation="v3 downgrade", path="/maintenance/downgrade", effect=Effect.ONCE, needs="3.5")
+
+
+@frozen
+class Cluster:
+    """The cluster's members.
+
+    Changes raise ClusterRefused where they would cost the quorum, and OutcomeUnknown where no answer tells.
+    """
+
+    _gateway: Gateway
+
+    async def members(
+        self, *, linearizable: bool = True, timeout: float | Timeout | None = None, peer: str | None = None
+    ) -> MemberList:
+        """Every member.
+
+        linearizable: Ask the quorum. Servers before 3.5 always answer as the peer itself knows them.
+        """
+        message = {"linearizable": linearizable}
+        return await self._gateway.ask(MEMBER_LIST, message, MemberList, timeout=timeout, peer=peer)
+
+    async def add(
+        self,
+        peer_urls: Sequence[str],
+        *,
+        learner: bool = False,
+        timeout: float | Timeout | None = None,
+        peer: str | None = None,
+    ) -> MemberChange:
+        """Make room for a member, which then has to be started; its ID is in the answer's `member`.
+
+        learner: It does not vote until it is promoted (etcd 3.4).
+
+        Raises MemberExists.
+        """
+        message: Wire = {"peerURLs": _urls(peer_urls)}
+        if learner:
+            message["isLearner"] = True
+        return await self._gateway.ask(MEMBER_ADD, message, MemberChange, timeout=timeout, peer=peer)
+
+    async def promote(
+        self, member_id: int, *, timeout: float | Timeout | None = None, peer: str | None = None
+    ) -> MemberChange:
+        """Let a learner vote.
+
+        Raises ClusterRefused until it has caught up, MemberNotFound, and Unsupported before etcd 3.4.
+        """
+        return await self._change(MEMBER_PROMOTE, {"ID": _id(member_id)}, timeout, peer)
+
+    async def update(
+        self,
+        member_id: int,
+        peer_urls: Sequence[str],
+        *,
+        timeout: float | Timeout | None = None,
+        peer: str | None = None,
+    ) -> MemberChange:
+        """Tell the cluster where a member is reached by the others. Raises MemberNotFound."""
+        return await self._change(MEMBER_UPDATE, {"ID": _id(member_id), "peerURLs": _urls(peer_urls)}, timeout, peer)
+
+    async def remove(
+        self, member_id: int, *, timeout: float | Timeout | None = None, peer: str | None = None
+    ) -> MemberChange:
+        """Take a member out for good. Raises MemberNotFound."""
+        return await self._change(MEMBER_REMOVE, {"ID": _id(member_id)}, timeout, peer)
+
+    async def _change(
+        self, route: Route, message: Wire, timeout: float | Timeout | None, peer: str | None
+    ) -> MemberChange:
+        return await self._gateway.ask(route, message, MemberChange, timeout=timeout, peer=peer)
+
+
+@frozen
+class Maintenance:
+    """The upkeep of members. `peer` is the URL of the member that a call is about; without it any one answers."""
+
+    _gateway: Gateway
+
+    async def status(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> Status:
+        """How the member is."""
+        return await self._gateway.ask(STATUS, {}, Status, timeout=timeout, peer=peer)
+
+    async def alarms(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> AlarmResponse:
+        """The alarms that stand in the cluster."""
+        message = {"action": "GET"}
+        return await self._gateway.ask(ALARM, message, AlarmResponse, effect=Effect.READ, timeout=timeout, peer=peer)
+
+    async def disarm(
+        self,
+        alarm: Literal["NOSPACE", "CORRUPT"] | None = None,
+        *,
+        member_id: int = 0,
+        timeout: float | Timeout | None = None,
+        peer: str | None = None,
+    ) -> AlarmResponse:
+        """Take alarms back, each by a request of its own; those that went are in the answer.
+
+        alarm: Its kind; None is every one.
+        member_id: The member that raised it; 0 is any.
+        timeout: Of each request.
+        """
+        if alarm not in {None, "NOSPACE", "CORRUPT"}:
+            raise ValueError(f"alarm must be NOSPACE, CORRUPT or None, not {alarm!r}")
+        _whole_id(member_id)
+        standing = await self.alarms(timeout=timeout, peer=peer)
+        gone: list[Alarm] = []
+        # The server knows no "all": it takes back one alarm of one member, and says nothing of one that does not stand.
+        for each in standing.alarms:
+            if alarm in {None, each.alarm} and member_id in {0, each.member_id}:
+                message = {"action": "DEACTIVATE", "memberID": each.member_id, "alarm": each.alarm}
+                gone += (await self._gateway.ask(ALARM, message, AlarmResponse, timeout=timeout, peer=peer)).alarms
+        return AlarmResponse(header=standing.header, alarms=tuple(gone))
+
+    async def defragment(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> Empty:
+        """Give the disk space back that compaction freed. The member answers nobody else meanwhile.
+
+        Takes time with the size of the database: give `timeout`. Raises OutcomeUnknown where it runs out.
+        """
+        return await self._gateway.ask(DEFRAGMENT, {}, Empty, timeout=timeout, peer=peer)
+
+    async def hash(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> HashResponse:
+        """Hash of the member's whole database; it differs between members that compacted at different times."""
+        return await self._gateway.ask(HASH, {}, HashResponse, timeout=timeout, peer=peer)
+
+    async def hash_kv(
+        self, revision: int = 0, *, timeout: float | Timeout | None = None, peer: str | None = None
+    ) -> HashKVResponse:
+        """Hash of the member's keys up to a revision (0 is the present), to compare members by.
+
+        Raises Unsupported before etcd 3.5.10, RevisionCompacted, RevisionInFuture.
+        """
+        message = {"revision": whole(revision, "revision")}
+        return await self._gateway.ask(HASH_KV, message, HashKVResponse, timeout=timeout, peer=peer)
+
+    async def move_leader(
+        self, target_id: int, *, timeout: float | Timeout | None = None, peer: str | None = None
+    ) -> Empty:
+        """Hand leadership to a member. `peer` must be the leader; any other raises ClusterRefused."""
+        return await self._gateway.ask(MOVE_LEADER, {"targetID": _id(target_id)}, Empty, timeout=timeout, peer=peer)
+
+    async def downgrade(
+        self,
+        action: Literal["VALIDATE", "ENABLE", "CANCEL"],
+        version: str = "",
+        *,
+        timeout: float | Timeout | None = None,
+        peer: str | None = None,
+    ) -> DowngradeResponse:
+        """Prepare the cluster for members of the minor version before, or call it off.
+
+        version: Such as `3.5.0`; not with `CANCEL`.
+
+        Raises InvalidRequest, ClusterRefused, and Unsupported before etcd 3.5.
+        """
+        if action not in {"VALIDATE", "ENABLE", "CANCEL"}:
+            raise ValueError(f"action must be VALIDATE, ENABLE or CANCEL, not {action!r}")
+        if (action == "CANCEL") == bool(version):
+            raise ValueError("version must be given to VALIDATE and ENABLE, and not to CANCEL")
+        message = {"action": action, "version": version}
+        effect = Effect.READ if action == "VALIDATE" else Effect.ONCE
+        return await self._gateway.ask(DOWNGRADE, message, DowngradeResponse, effect=effect, timeout=timeout, peer=peer)
+
+
+def _urls(peer_urls: Sequence[str]) -> list[str]:
+    if isinstance(peer_urls, str):
+        raise TypeError("peer_urls must be a list of URLs, not one text")
+    if not peer_urls:
+        raise ValueError("peer_urls must not be empty")
+    return list(peer_urls)
+
+
+def _id(member_id: int) -> int:
+    if _whole_id(member_id) == 0:
+        raise ValueError("a member's ID must be at least 1")
+    return member_id
+
+
+def _whole_id(member_id: int) -> int:
+    # Unsigned, so of one bit more than revisions and leases have.
+    if type(member_id) is not int:
+        raise TypeError(f"a member's ID must be a whole number, not {member_id!r}")
+    if not 0 <= member_id < 1 << 64:
+        raise ValueError(f"a member's ID must be from 0 to 2**64 - 1, not {member_id}")
+    return member_id

@@ -1,0 +1,109 @@
+"""The messages of a watch stream, both ways."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from aetcd._wire.decode import decode
+from aetcd._wire.message import Effect
+from aetcd.errors import DecodeError
+from aetcd.etcd.v3._codec import Key, Route, Wire, body_of, key_range, whole
+from aetcd.etcd.v3._errors import error_of, fault_of
+from aetcd.etcd.v3._models import NO_HEADER, Event, Header
+
+__all__ = ["WATCH", "WatchFrame", "cancel_request", "create_request", "decode_frame", "progress_request"]
+
+WATCH = Route(operation="v3 watch", path="/watch", effect=Effect.READ)
+
+
+@frozen(kw_only=True)
+class WatchFrame:
+    """One message of a watch stream.
+
+    header: Its revision is that of the server when it was sent; 0 in a `canceled` one: never move a cursor by that.
+    watch_id: The watch that it is about; -1 in the answer to a progress request.
+    created: The watch stands.
+    canceled: The watch has ended, though the stream stays open; `cancel_reason` says why where the server does.
+    compact_revision: Not 0 where the watch ended because what it asked for is compacted: the first revision left.
+    fragment: More events of the same revision follow in the next frame.
+    events: In order of revision; none in a frame that only tells of progress.
+    """
+
+    header: Header = NO_HEADER
+    watch_id: int = 0
+    created: bool = False
+    canceled: bool = False
+    compact_revision: int = 0
+    cancel_reason: str = ""
+    fragment: bool = False
+    events: tuple[Event, ...] = ()
+
+
+@frozen(kw_only=True)
+class _Envelope:
+    result: WatchFrame | None = None
+
+
+def decode_frame(value: bytes, *, peer: str | None = None) -> WatchFrame:
+    """Read one JSON value of a watch stream.
+
+    Raises what the error means where the value is the one that ends a stream, and DecodeError where it is neither.
+    """
+    frame = decode(value, _Envelope).result
+    if frame is not None:
+        return frame
+    fault = fault_of(value, 200)
+    if not fault.text:
+        raise DecodeError(f"the watch stream sent what is neither a result nor an error: {value[:80]!r}")
+    raise error_of(fault, operation=WATCH.operation, peer=peer)
+
+
+def create_request(
+    key: Key,
+    *,
+    range_end: Key | None = None,
+    prefix: bool = False,
+    from_key: bool = False,
+    start_revision: int = 0,
+    prev_kv: bool = False,
+    no_put: bool = False,
+    no_delete: bool = False,
+    progress_notify: bool = False,
+    fragment: bool = False,
+    watch_id: int = 0,
+) -> bytes:
+    """Asks for a watch on the stream.
+
+    start_revision: The first revision to be told of; 0 is the next.
+    no_put: Leaves out writes; `no_delete` deletions.
+    progress_notify: Has the server tell of its revision while nothing happens (every ten minutes by default).
+    fragment: Lets the server cut a revision with much in it into several frames.
+    watch_id: Its name on the stream; 0 has the server choose one.
+
+    Raises ValueError and TypeError for bad arguments.
+    """
+    first, end = key_range(key, range_end, prefix, from_key)
+    message: Wire = {"key": first}
+    if end:
+        message["range_end"] = end
+    if whole(start_revision, "start_revision"):
+        message["start_revision"] = start_revision
+    if whole(watch_id, "watch_id"):
+        message["watch_id"] = watch_id
+    filters = [name for name, wanted in (("NOPUT", no_put), ("NODELETE", no_delete)) if wanted]
+    if filters:
+        message["filters"] = filters
+    for name, wanted in (("prev_kv", prev_kv), ("progress_notify", progress_notify), ("fragment", fragment)):
+        if wanted:
+            message[name] = True
+    return body_of({"create_request": message})
+
+
+def cancel_request(watch_id: int) -> bytes:
+    """Ends a watch on the stream; the server answers with a `canceled` frame."""
+    return body_of({"cancel_request": {"watch_id": whole(watch_id, "watch_id")}})
+
+
+def progress_request() -> bytes:
+    """Asks for the revision up to which every watch on the stream has been told all: a frame without events."""
+    return body_of({"progress_request": {}})
