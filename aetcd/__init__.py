@@ -1,0 +1,53 @@
+"""Asyncio clients for the HTTP control planes that services coordinate through: etcd first.
+
+The first steps, where an etcd listens:
+
+    import aetcd
+
+    async with aetcd.Client("http://127.0.0.1:2379") as client:
+        await client.set("message", "Hello World")
+        print(await client.get("message"))
+"""
+
+from aetcd import errors
+from aetcd._client import Client, Protocol, Status
+from aetcd._routing.retry import RetryPolicy
+from aetcd._transport.srv import SRV
+from aetcd._transport.timeouts import Timeout
+from aetcd._transport.tls import TLS
+from aetcd._transport.trace import PeerEvent, RequestEvent, ResponseEvent, RetryEvent, Trace
+from aetcd.errors import *  # noqa: F403 - every error is at the front door; the list is errors.__all__
+from aetcd.etcd._session import Session
+from aetcd.etcd._values import Change, Node, Result, Resynced, Synced
+from aetcd.etcd._watch import Watch
+from aetcd.recipes import Election, Leader, Leadership, Lock
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SRV",
+    "TLS",
+    "Change",
+    "Client",
+    "Election",
+    "Leader",
+    "Leadership",
+    "Lock",
+    "Node",
+    "PeerEvent",
+    "Protocol",
+    "RequestEvent",
+    "ResponseEvent",
+    "Result",
+    "Resynced",
+    "RetryEvent",
+    "RetryPolicy",
+    "Session",
+    "Status",
+    "Synced",
+    "Timeout",
+    "Trace",
+    "Watch",
+    "__version__",
+]
+__all__ += errors.__all__

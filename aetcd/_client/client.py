@@ -1,0 +1,488 @@
+"""The client: how it is made, what it speaks, and what hangs off it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from weakref import WeakSet
+
+import anyio
+from attrs import define, frozen
+
+from aetcd._client.arguments import (
+    check_directory,
+    check_flag,
+    check_key,
+    check_revision,
+    check_seconds,
+    check_setting,
+)
+from aetcd._client.environment import settings_from_env
+from aetcd._client.keys import Keys, Limit
+from aetcd._client.sources import make_source
+from aetcd._routing.balance import Policy, make_policy
+from aetcd._routing.peer import parse_peers
+from aetcd._routing.retry import RetryPolicy, make_retry
+from aetcd._transport.auth import ANONYMOUS, BasicAuth, TokenAuth
+from aetcd._transport.discovery import Discovery
+from aetcd._transport.http import HTTP
+from aetcd._transport.pool import Channel, Pool
+from aetcd._transport.seats import SeatStatus
+from aetcd._transport.srv import SRV
+from aetcd._transport.supervisor import Job
+from aetcd._transport.timeouts import Budget, Timeout
+from aetcd._transport.tls import TLS, make_context
+from aetcd._transport.trace import Trace, Tracer, show_on_stderr
+from aetcd._trust import Clock, boot_clock
+from aetcd._wire.message import Effect, Request
+from aetcd.errors import ConfigError, Outcome, RequestTimeout
+from aetcd.etcd._entries import Entry, Owned, Queue
+from aetcd.etcd._keyspace import KeySpace, Queues
+from aetcd.etcd._membership import Membership, sync_interval
+from aetcd.etcd._session import Lease, Session
+from aetcd.etcd._values import Change, Result, check_type, encode_value
+from aetcd.etcd._watch import Feed, OnHistoryLost, Watch, WatchStatus
+from aetcd.etcd.v2 import V2
+from aetcd.etcd.v2._keyspace import V2KeySpace
+from aetcd.etcd.v2._store import V2Store
+from aetcd.etcd.v3 import V3
+from aetcd.etcd.v3._codec import gateway_prefix
+from aetcd.etcd.v3._keyspace import V3KeySpace
+from aetcd.etcd.v3._store import V3Store
+from aetcd.recipes import Election, Lock, OnLost
+
+__all__ = ["Client", "Protocol", "Status"]
+
+T = TypeVar("T")
+
+Protocol = Literal["auto", "v2", "v3"]
+
+# Its answer needs a leader, so that a peer that is cut off from the others is not taken for a well one. A full disk is
+# left to be said by writes.
+PROBE = Request(operation="health", method="GET", path="/health?exclude=NOSPACE", effect=Effect.READ)
+
+
+GOODBYE = 2.0  # seconds for which a closing client tries to end its sessions; they end by themselves too
+
+
+@frozen(kw_only=True)
+class Status:
+    """A client, as it is now.
+
+    protocol: `v2` or `v3`; None before the first request of `protocol="auto"`.
+    """
+
+    protocol: str | None
+    closed: bool
+    peers: Sequence[SeatStatus]
+    watches: Sequence[WatchStatus]
+
+
+@define
+class _Chosen:
+    """The protocol that is spoken."""
+
+    space: KeySpace
+    queues: Queues
+
+
+class Client(Keys):
+    """The hierarchical key space of an etcd cluster.
+
+        async with aetcd.Client("http://127.0.0.1:2379", "http://127.0.0.1:22379") as client:
+            await client.set("message", "Hello World")
+            await client.get("message")
+
+    Nothing is sent, and no loop is needed, until the first call. It belongs to the event loop and the process of that
+    call: in another it raises WrongContext.
+
+    peers: URLs, `(host, port)` pairs, `{"host": ..., "port": ...}`, or one URL with several hosts separated by commas;
+        as arguments or as `peers=`; or one peer as `host=` and `port=`. `http://127.0.0.1:2379` by default; a missing
+        port is 2379.
+    discovery: The discovery URL that the cluster was made with, `https://host/<token>`: the first call finds the
+        members there. Peers that are named too serve where it cannot be read.
+    discovery_srv: A domain, or an `SRV`: the first call finds the peers in its DNS records, `_etcd-client-ssl._tcp` and
+        `_etcd-client._tcp`. Needs the extra `srv`.
+    member_sync: True reads the cluster's members every 60 s and when a peer was lost, and uses them beside the peers
+        above; or the number of seconds. Off by default, since members may stand behind a proxy or an address
+        translation.
+    protocol: `auto` reads the server's version at the first call: v3 from etcd 3.0 on, else v2; it stays so for the
+        client's life. v2 on a newer server is asked for by name: the two key spaces are apart.
+    namespace: Put before every key, as it is, and taken off on the way back.
+    consistent: True reads what the cluster has agreed on (linearizable); False the peer's own copy, which may be stale.
+    username, password: Sent as a token on v3 (renewed by itself), as basic authentication on v2.
+    tls: A `TLS`, an `ssl.SSLContext`, or False to believe any server; for https peers.
+    timeout: Seconds for a whole call, or a `Timeout`; 10 by default.
+    balance: `round_robin`, `least_pending`, `power_of_two`, `sticky`, or an object with `pick(candidates)`.
+    retry: How often one request may be sent at most, a `RetryPolicy`, or False for once.
+    debug: Logs every call to the logger `aetcd.http` as a curl line, secrets replaced.
+    trace: Hooks for metrics and tracing.
+    clock: What sessions, locks and leaderships judge their trust by.
+
+    Every call takes `timeout=`, and with `full=True` answers a `Result`. Calls raise the errors of `aetcd.errors`; a
+    write whose fate is open raises OutcomeUnknown and was not sent twice. Cancelling a write leaves its outcome
+    unknown. Bad arguments raise ValueError or TypeError, naming the argument, before anything is sent.
+    """
+
+    def __init__(
+        self,
+        *urls: Any,
+        host: str | None = None,
+        port: int | None = None,
+        peers: Sequence[Any] | None = None,
+        discovery: str | None = None,
+        discovery_srv: str | SRV | None = None,
+        member_sync: bool | float = False,
+        protocol: Protocol = "auto",
+        namespace: str = "",
+        consistent: bool = True,
+        username: str | None = None,
+        password: str | None = None,
+        tls: TLS | ssl.SSLContext | bool | None = None,
+        timeout: Timeout | float = 10.0,
+        balance: str | Policy = "round_robin",
+        retry: RetryPolicy | int | bool | None = None,
+        debug: bool = False,
+        trace: Trace | None = None,
+        clock: Clock = boot_clock,
+    ) -> None:
+        if protocol not in {"auto", "v2", "v3"}:
+            raise ConfigError(f'protocol must be "auto", "v2" or "v3", not {protocol!r}')
+        if (username is None) != (password is None):
+            raise ConfigError(f"{'password' if password is None else 'username'} is missing")
+        for argument, text in (("namespace", namespace), ("username", username or ""), ("password", password or "")):
+            check_setting(text, argument)
+        check_flag(consistent, "consistent")
+        if check_flag(debug, "debug"):
+            show_on_stderr()
+        rng = random.Random()
+        context = make_context(tls)
+        tracer = Tracer(trace, debug=debug) if debug or trace else None
+        source = make_source(discovery, discovery_srv, tls, tracer)
+        alone = source is not None and not urls and host is None and port is None and peers is None
+        scheme = "http" if tls is None else "https"
+        given = () if alone else parse_peers(*urls, host=host, port=port, peers_list=peers, default_scheme=scheme)
+        interval = sync_interval(member_sync)
+        self._pool = Pool(
+            given,
+            http=lambda: HTTP(context),
+            balance=make_policy(balance, rng),
+            retry=make_retry(retry),
+            timeout=Timeout.of(timeout),
+            probe=PROBE,
+            prepare=self._prepare if source is not None or interval is not None else None,
+            tracer=tracer,
+            rng=rng,
+        )
+        self._discovery: Discovery | None = None
+        if source is not None:
+            use, spawn = self._pool.configure, self._pool.spawn
+            self._discovery = Discovery(source=source, use=use, spawn=spawn, secure=tls is not None, fallback=not alone)
+        self._membership = None if interval is None else Membership(self._pool, self._read_members, interval)
+        self._namespace = namespace
+        self._consistent = consistent
+        self._clock = clock
+        self._watches: WeakSet[Watch] = WeakSet()
+        self._sessions: WeakSet[Session] = WeakSet()
+        self._choosing: asyncio.Lock | None = None
+        named = username is not None and password is not None
+        self._v3 = V3(Channel(self._pool, TokenAuth(self._fetch_token) if named else ANONYMOUS))
+        self._v2 = V2(Channel(self._pool, BasicAuth(username or "", password or "") if named else ANONYMOUS))
+        self._credentials = (username or "", password or "")
+        self._chosen = None if protocol == "auto" else self._named(protocol)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+        """A client with the settings of etcdctl's environment variables.
+
+        Read are ETCDCTL_ENDPOINTS, ETCDCTL_DISCOVERY_SRV, ETCDCTL_DISCOVERY_SRV_NAME, ETCDCTL_USER, ETCDCTL_PASSWORD,
+        ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY, ETCDCTL_INSECURE_SKIP_TLS_VERIFY, ETCDCTL_DIAL_TIMEOUT,
+        ETCDCTL_COMMAND_TIMEOUT and ETCDCTL_API. Arguments of this call go before them. Raises ConfigError, naming the
+        variable.
+        """
+        found = settings_from_env(environ)
+        if not settings.keys().isdisjoint({"host", "port"}):
+            found.pop("peers", None)
+        return cls(**{**found, **settings})
+
+    def __repr__(self) -> str:
+        peers = ", ".join(peer.url for peer in self._pool.peers) or "peers not found yet"
+        namespace = f" namespace={self._namespace!r}" if self._namespace else ""
+        state = " closed" if self._pool.closed else ""
+        return f"<Client of {peers} protocol={self._spoken() or 'auto'}{namespace}{state}>"
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Make ready. Sends nothing and never fails for dead peers; a second time changes nothing."""
+        self._pool.open()
+
+    async def aclose(self) -> None:
+        """End sessions, watches and connections. From any task, any number of times.
+
+        Whoever waits in a call or a watch gets ClientClosed, or OutcomeUnknown for a write on its way. Locks and
+        leaderships that are still held are lost.
+        """
+        if not self._pool.closed:
+            async with anyio.create_task_group() as group:
+                for session in [session for session in self._sessions if session.standing]:
+                    session.lost.set()
+                    group.start_soon(session.aclose, GOODBYE)
+        await self._pool.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def status(self) -> Status:
+        """Peers and their health, watches and their lag. Sends nothing."""
+        return Status(
+            protocol=self._spoken(),
+            closed=self._pool.closed,
+            peers=self._pool.status(),
+            watches=[watch.status() for watch in self._watches if watch.standing],
+        )
+
+    @property
+    def v3(self) -> V3:
+        """The native API of etcd v3. It knows no namespace."""
+        return self._v3
+
+    @property
+    def v2(self) -> V2:
+        """The native API of etcd v2. It knows no namespace."""
+        return self._v2
+
+    # Watching
+
+    def watch(
+        self,
+        key: str,
+        *,
+        recursive: bool = False,
+        since: int | None = None,
+        initial: bool = False,
+        type: Any = None,
+        on_history_lost: OnHistoryLost = "raise",
+    ) -> Watch:
+        """Changes of a key, as an async iterator inside `async with`: every one once and in order, or an error.
+
+        recursive: Also of all under `key/`; never of `key2` or `key-x`.
+        since: The first revision wanted (inclusive); by default what comes after the block is entered.
+        initial: First what exists, then a `Synced` marker, then changes, with no gap between.
+        type: What values are read as.
+        on_history_lost: `raise` HistoryLost when the server no longer has the events after the cursor, or `resync`:
+            read the present state, give the difference and a `Resynced` marker, and go on. It needs memory for the
+            revision of each key that is watched, and cannot tell the deletion of a key that was never seen.
+
+        Entering it raises what `get` raises; it is limited by the client's timeout.
+        """
+        check_directory(key) if check_flag(recursive, "recursive") else check_key(key)
+        check_revision(since, "since")
+        check_flag(initial, "initial")
+        check_type(type)
+        if since is not None and initial:
+            raise ValueError("since and initial: what exists now cannot stand before changes of the past")
+        if on_history_lost not in {"raise", "resync"}:
+            raise ValueError(f'on_history_lost must be "raise" or "resync", not {on_history_lost!r}')
+        return self._watch(
+            key, recursive=recursive, since=since, initial=initial, type=type, on_history_lost=on_history_lost
+        )
+
+    async def wait(
+        self,
+        key: str,
+        *,
+        recursive: bool = False,
+        since: int | None = None,
+        type: Any = None,
+        full: bool = False,
+        timeout: Limit = None,
+    ) -> Any:
+        """The next change of a key: a `Change`, or with `full=True` a `Result`.
+
+        timeout: Seconds to wait for it; by default for ever. Raises RequestTimeout, and else as `watch`.
+        """
+        seconds = math.inf if timeout is None else Timeout.of(timeout).total
+        try:
+            async with (
+                asyncio.timeout(None if seconds == math.inf else seconds),
+                self.watch(key, recursive=recursive, since=since, type=type) as changes,
+            ):
+                change = await anext(aiter(changes))
+        except TimeoutError as e:
+            if isinstance(e, RequestTimeout):
+                raise
+            raise RequestTimeout(f"no change of {key!r} within {seconds:g} s", operation="wait") from e
+        assert isinstance(change, Change)
+        if not full:
+            return change
+        return Result(action=change.kind, node=change.node, previous=change.previous, revision=change.revision)
+
+    # Coordination
+
+    def session(self, ttl: int = 60) -> Session:
+        """Keys that live for as long as their owner does: `set(key, value, session=session)` inside `async with`.
+
+        ttl: Seconds without renewal after which the server deletes them. The server may raise short ones; see
+            `granted_ttl`.
+        """
+        check_seconds(ttl)
+
+        async def lease() -> Lease:
+            # On v2 it begins without sending anything, and then renews at the peers by name.
+            await self._pool.prepared()
+            return (await self._choose()).space.lease()
+
+        session = Session(ttl, lease=lease, spawn=self._pool.spawn, peers=lambda: self._pool.peers, clock=self._clock)
+        self._sessions.add(session)
+        return session
+
+    def lock(self, name: str, *, ttl: int = 15, timeout: float | None = None, on_lost: OnLost = "cancel") -> Lock:
+        """A fair lock with fencing tokens: `async with client.lock(name) as lock`. See `Lock`.
+
+        ttl: Seconds after which a holder that cannot renew it has lost it.
+        timeout: Seconds to wait for it, 0 to try once; by default for ever. Then LockTimeout is raised.
+        on_lost: `cancel` the block when the lock is lost, or `flag` it only.
+        """
+        check_key(name, "name")
+        check_seconds(ttl)
+        return Lock(self._store(), name, ttl=ttl, timeout=timeout, on_lost=on_lost)
+
+    def election(
+        self,
+        name: str,
+        *,
+        value: object = "",
+        ttl: int = 15,
+        timeout: float | None = None,
+        on_lost: OnLost = "cancel",
+    ) -> Election:
+        """Leadership of a name: `async with client.election(name, value=...) as leadership`. See `Election`.
+
+        value: What all who watch the election are told of this candidate when it leads.
+        """
+        check_key(name, "name")
+        check_seconds(ttl)
+        return Election(
+            self._store(), name, value=value, ttl=ttl, timeout=timeout, on_lost=on_lost, encode=encode_value
+        )
+
+    # Behind the calls
+
+    def _watch(self, key: str, *, recursive: bool = False, type: Any = None, **settings: Any) -> Watch:
+        async def feed() -> Feed:
+            return (await self._choose()).space.feed(key, recursive=recursive, type=type)
+
+        watch = Watch(feed, spawn=self._pool.spawn, name=key, timeout=self._pool.timeout.total, **settings)
+        self._watches.add(watch)
+        return watch
+
+    def _store(self) -> _ClientStore:
+        return _ClientStore(self)
+
+    async def _start(self, timeout: Limit) -> tuple[KeySpace, Timeout]:
+        limit = self._pool.timeout if timeout is None else Timeout.of(timeout)
+        if self._chosen is not None:
+            return self._chosen.space, limit
+        # Each with its own patience, not behind another caller's who holds the lock.
+        limit = await self._pool.prepared(limit)
+        budget = Budget(limit, asyncio.get_running_loop().time)
+        try:
+            async with asyncio.timeout(None if limit.total == math.inf else limit.total):
+                chosen = await self._choose(limit)
+        except TimeoutError as e:
+            if isinstance(e, RequestTimeout):
+                raise
+            text = f"the server's version was not known within {limit.total:g} s"
+            raise RequestTimeout(text, outcome=Outcome.NOT_SENT, operation="version") from e
+        return chosen.space, budget.left()
+
+    async def _choose(self, limit: Timeout | None = None) -> _Chosen:
+        """The protocol, found out once. A failed question decides nothing: it is asked again at the next call."""
+        if self._chosen is not None:
+            return self._chosen
+        self._pool.open()
+        if self._choosing is None:
+            self._choosing = asyncio.Lock()
+        async with self._choosing:
+            if self._chosen is None:
+                self._chosen = await self._chosen_by_server(limit)
+        return self._chosen
+
+    async def _chosen_by_server(self, limit: Timeout | None) -> _Chosen:
+        version = (await self._v3.version(timeout=limit)).server
+        if version.partition(".")[0] in {"0", "1", "2"}:
+            return self._named("v2")
+        self._v3.gateway.prefix = gateway_prefix(version)  # or it would ask the same question again
+        return self._named("v3")
+
+    def _named(self, protocol: str) -> _Chosen:
+        if protocol == "v2":
+            v2 = V2KeySpace(self._v2, self._namespace)
+            return _Chosen(v2, V2Store(v2))
+        v3 = V3KeySpace(self._v3, self._namespace)
+        return _Chosen(v3, V3Store(v3))
+
+    def _spoken(self) -> str | None:
+        return None if self._chosen is None else self._chosen.space.name
+
+    async def _prepare(self, limits: Timeout) -> None:
+        """Before the first request: find the peers, and begin to follow the cluster's membership."""
+        if self._discovery is not None:
+            await self._discovery.settle(limits)
+        if self._membership is not None:
+            self._membership.start()
+
+    async def _read_members(self) -> Sequence[str]:
+        """Where the cluster's members serve clients."""
+        if (await self._choose()).space.name == "v2":
+            return [url for member in await self._v2.members.list() for url in member.client_urls]
+        voters = [member for member in (await self._v3.cluster.members()).members if not member.is_learner]
+        return [url for member in voters for url in member.client_urls]
+
+    async def _fetch_token(self) -> str:
+        return await self._v3.auth.authenticate(*self._credentials)
+
+
+@define(eq=False)
+class _ClientStore:
+    """Satisfies `aetcd.recipes.CoordinationStore`, on the protocol that the client speaks."""
+
+    client: Client
+
+    async def begin(self, ttl: int) -> Session:
+        session = self.client.session(ttl)
+        await session.open()
+        return session
+
+    async def enter(self, queue: str, raw: bytes, session: Session) -> Entry:
+        return await (await self.client._choose()).queues.enter(queue, raw, session)  # noqa: SLF001
+
+    async def queue(self, queue: str) -> Queue:
+        return await (await self.client._choose()).queues.queue(queue)  # noqa: SLF001
+
+    async def swap(self, entry: Owned, raw: bytes, session: Session) -> Entry:
+        return await (await self.client._choose()).queues.swap(entry, raw, session)  # noqa: SLF001
+
+    async def leave(self, entry: Owned, session: Session) -> bool:
+        return await (await self.client._choose()).queues.leave(entry, session)  # noqa: SLF001
+
+    @asynccontextmanager
+    async def changes(self, key: str, since: int, *, recursive: bool = False) -> AsyncIterator[AsyncIterator[Change]]:
+        async with self.client._watch(key, since=since, recursive=recursive) as watch:  # noqa: SLF001
+            yield (item async for item in watch if isinstance(item, Change))
+
+    def spawn(self, function: Callable[[], Awaitable[object]], *, name: str) -> Job:
+        return self.client._pool.spawn(function, name=name)  # noqa: SLF001

@@ -1,0 +1,56 @@
+"""The guard: a block of code that relies on something is cancelled when that can no longer be trusted."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Literal
+
+import anyio
+
+from aetcd._trust import Flag
+from aetcd.errors import CoordinationError
+from aetcd.recipes._store import Store
+
+__all__ = ["Guard", "OnLost", "check_on_lost"]
+
+OnLost = Literal["cancel", "flag"]
+
+
+def check_on_lost(on_lost: str) -> None:
+    """Raises ValueError, naming `on_lost`."""
+    if on_lost not in {"cancel", "flag"}:
+        raise ValueError(f'on_lost must be "cancel" or "flag", not {on_lost!r}')
+
+
+class Guard:
+    """Stands around the block of a lock or a leadership: made when it is entered, left when it ends.
+
+    With `on_lost="cancel"` the block is cancelled as soon as `lost` is set.
+    """
+
+    def __init__(self, store: Store, lost: Flag, on_lost: OnLost, *, name: str) -> None:
+        self._lost = lost
+        self._cancels = on_lost == "cancel"
+        self._scope = anyio.CancelScope()
+        self._work = store.spawn(self._watch, name=f"guard of {name!r}") if self._cancels else None
+        self._scope.__enter__()
+
+    def leave(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Leave the block. Whether it was cancelled by the guard, and by nobody else."""
+        if self._work is not None:
+            self._work.cancel()
+        return bool(self._scope.__exit__(kind, error, trace))
+
+    def verdict(self, loss: CoordinationError, error: BaseException | None, *, cancelled: bool, lost: bool) -> None:
+        """Raise `loss` where the block relied on what was lost; the block's own exception is its cause.
+
+        A cancellation from outside, or the end of the program, goes before it.
+        """
+        if not cancelled and not isinstance(error, Exception | None):
+            return
+        if cancelled or (lost and self._cancels):
+            raise loss from (error if isinstance(error, Exception) else None)
+
+    async def _watch(self) -> None:
+        await self._lost.wait()
+        self._scope.cancel()

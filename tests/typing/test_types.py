@@ -1,0 +1,129 @@
+"""What mypy and pyright say of the facade's answers. pytest runs it too: the types are true at run time."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+from attrs import frozen
+
+import aetcd
+from aetcd.testing import EtcdServer
+
+
+@frozen
+class Database:
+    host: str
+    port: int = 5432
+
+
+async def test_reading(etcd35: EtcdServer, prefix: str) -> None:
+    """`type=` and `full=` decide."""
+    async with aetcd.Client(etcd35.url, namespace=prefix) as client:
+        assert_type(client, aetcd.Client)
+        assert_type(await client.get("key"), str | None)
+        assert_type(await client.get("key", type=int), int | None)
+        assert_type(await client.get("key", type=bytes), bytes | None)
+        assert_type(await client.get("key", type=Database), Database | None)
+        assert_type(await client.get("key", type=list[int]), list[int] | None)
+        assert_type(await client.get("key", full=True), aetcd.Result | None)
+        assert_type(await client.get("key", type=int, full=True), aetcd.Result | None)
+        assert_type(await client.get("key", consistent=False, timeout=5), str | None)
+        assert_type(await client.exists("key"), bool)
+        assert_type(await client.exists("key", full=True), aetcd.Result | None)
+        await client.set("key", "x")
+        assert_type(await client.ttl("key"), int | None)
+        assert_type(await client.ttl("key", full=True), aetcd.Result)
+        assert_type(await client.ls(), list[aetcd.Node])
+        assert_type(await client.ls("", full=True), aetcd.Result)
+        assert_type(await client.tree(), aetcd.Node)
+        assert_type(await client.tree("", full=True), aetcd.Result)
+
+
+async def test_writing(etcd35: EtcdServer, prefix: str) -> None:
+    """A write answers None, or the whole."""
+    async with aetcd.Client(etcd35.url, namespace=prefix, protocol="v2") as client:
+        assert_type(await client.set("key", "1"), None)
+        result = assert_type(await client.set("key", "1", full=True), aetcd.Result)
+        assert_type(result.action, str)
+        assert_type(result.node, aetcd.Node)
+        assert_type(result.previous, aetcd.Node | None)
+        assert_type(result.revision, int)
+        assert_type(result.as_dict(), dict[str, Any])
+        assert_type(await client.create("fresh", {"any": "thing"}), None)
+        assert_type(await client.create("other", "1", ttl=5, full=True), aetcd.Result)
+        assert_type(await client.update("key", "2"), None)
+        assert_type(await client.update("key", "2", full=True), aetcd.Result)
+        assert_type(await client.compare_and_swap("key", "3", previous_value="2"), None)
+        assert_type(await client.compare_and_swap("key", "4", previous_value="3", full=True), aetcd.Result)
+        assert_type(await client.refresh("key", 5), None)
+        assert_type(await client.refresh("key", ttl=False, full=True), aetcd.Result)
+        assert_type(await client.compare_and_delete("key", previous_value="4"), None)
+        assert_type(await client.delete("fresh"), None)
+        assert_type(await client.delete("other", full=True), aetcd.Result)
+        assert_type(await client.mkdir("dir"), None)
+        assert_type(await client.mkdir("dir2", full=True), aetcd.Result)
+        assert_type(await client.rmdir("dir"), None)
+        assert_type(await client.rmdir("dir2", full=True), aetcd.Result)
+
+
+async def test_nodes(etcd35: EtcdServer, prefix: str) -> None:
+    """What a node tells."""
+    async with aetcd.Client(etcd35.url, namespace=prefix) as client:
+        node = (await client.set("key", "1", full=True)).node
+        assert_type(node.key, str)
+        assert_type(node.raw, bytes | None)
+        assert_type(node.created_revision, int)
+        assert_type(node.modified_revision, int)
+        assert_type(node.version, int | None)
+        assert_type(node.ttl, int | None)
+        assert_type(node.lease, int | None)
+        assert_type(node.is_directory, bool)
+        assert_type(node.nodes, tuple[aetcd.Node, ...] | None)
+
+
+async def test_watching(etcd35: EtcdServer, prefix: str) -> None:
+    """What comes out of a watch."""
+    async with aetcd.Client(etcd35.url, namespace=prefix) as client:
+        await client.set("key", "1")
+        async with client.watch("key", initial=True) as changes:
+            assert_type(changes, aetcd.Watch)
+            assert_type(changes.revision, int)
+            async for item in changes:
+                assert_type(item, aetcd.Change | aetcd.Synced | aetcd.Resynced)
+                if isinstance(item, aetcd.Change):
+                    assert_type(item.key, str)
+                    assert_type(item.revision, int)
+                    assert_type(item.is_create, bool)
+                    assert_type(item.previous, aetcd.Node | None)
+                else:
+                    assert_type(item.revision, int)
+                    break
+        async with client.watch("key", since=1) as changes:
+            async for batch in changes.batches():
+                assert_type(batch, list[aetcd.Change | aetcd.Synced | aetcd.Resynced])
+                break
+
+
+async def test_coordination(etcd35: EtcdServer, prefix: str) -> None:
+    """Locks, elections, sessions."""
+    async with aetcd.Client(etcd35.url, namespace=prefix) as client:
+        async with client.lock("job", ttl=5, timeout=3, on_lost="flag") as lock:
+            assert_type(lock, aetcd.Lock)
+            assert_type(lock.fencing_token, int)
+            assert_type(lock.held, bool)
+            assert_type(lock.lost.is_set(), bool)
+        election = client.election("post", value="me")
+        async with election as leadership:
+            assert_type(leadership, aetcd.Leadership)
+            assert_type(leadership.fencing_token, int)
+            assert_type(await leadership.proclaim("still me"), None)
+            assert_type(await election.leader(), aetcd.Leader | None)
+            async for leader in election.observe():
+                assert_type(leader, aetcd.Leader | None)
+                break
+        async with client.session(ttl=5) as session:
+            assert_type(session, aetcd.Session)
+            assert_type(session.granted_ttl, int)
+            assert_type(session.expires_in, float)
+            await client.set("tied", "x", session=session)
+        assert_type(client.status(), aetcd.Status)
