@@ -1,0 +1,1 @@
+"""What aetcd costs, beside the floor that it stands on: `python -m benchmarks`."""

@@ -1,0 +1,1 @@
+"""Programs to read and to run, from the checkout: `python -m examples.demo`."""
