@@ -120,19 +120,26 @@ async def test_cut_off_holder_has_lost_its_lock(
         aetcd.Client(between.url, protocol=protocol, timeout=3) as cut_off,
         aetcd.Client(etcd35.url, protocol=protocol) as other,
     ):
-        with pytest.raises(aetcd.LockLost):
-            async with cut_off.lock(name, ttl=TTL) as lock:
-                token = lock.fencing_token
+        first = cut_off.lock(name, ttl=TTL)
+
+        async def take() -> tuple[bool, int]:
+            async with other.lock(name, ttl=TTL, timeout=4 * TTL) as taken:
+                return first.held, taken.fencing_token
+
+        with pytest.raises(aetcd.LockLost) as told:
+            async with first:
+                token = first.fencing_token
                 between.stall()
                 stalled_at = clock()
-                try:
-                    async with asyncio.timeout(4 * TTL):
-                        async with other.lock(name, ttl=TTL) as taken:
-                            assert not lock.held
-                            assert taken.fencing_token > token
-                            await asyncio.Event().wait()
-                finally:
-                    assert clock() - stalled_at < 2 * TTL
+                rival = asyncio.create_task(take())
+                async with asyncio.timeout(4 * TTL):
+                    await asyncio.Event().wait()
+        assert clock() - stalled_at < 2 * TTL
+        # An exception of the block's own, such as the end of its patience, would be chained.
+        assert told.value.__cause__ is None
+        both_held, next_token = await rival
+        assert not both_held
+        assert next_token > token
         between.resume()
 
 
