@@ -100,8 +100,12 @@ async def test_stats_of_the_leader_alone(v2: V2) -> None:
 
 @pytest.fixture(params=BINARIES, ids=str)
 def lenient_cluster(request: pytest.FixtureRequest) -> Iterator[EtcdCluster]:
-    """Three members that do not wait five seconds before they call each other healthy enough for a change."""
-    with EtcdCluster(3, binary=request.param, extra_args=["--strict-reconfig-check=false"]) as cluster:
+    """Three members that do not wait five seconds before they call each other healthy enough for a change.
+
+    A change of leader on a machine with much to do would leave the fate of a change open, so the leader is given time.
+    """
+    settings = {"election_ms": 3000, "extra_args": ["--strict-reconfig-check=false"]}
+    with EtcdCluster(3, binary=request.param, **settings) as cluster:
         yield cluster
 
 
