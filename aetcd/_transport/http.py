@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -52,6 +53,7 @@ class _Running:
     """An exchange under way: what ends it, and whether it has had its connection."""
 
     limit: asyncio.Timeout
+    due: float
     connected: bool = False
 
 
@@ -66,6 +68,9 @@ class HTTP:
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._running: _Register = {}
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_due = math.inf
         self._closed = False
         self._ended: asyncio.Event | None = None
         self._ordinary = _session(context, self._running)
@@ -122,7 +127,9 @@ class HTTP:
         if self._closed:
             raise ClientClosed("the client was closed")
         # aiohttp's own limit of the total is not used: it rounds up to whole seconds, and cannot be brought forward.
-        running = _Running(asyncio.timeout(total))
+        running = _Running(asyncio.timeout(None), math.inf if total is None else self._loop.time() + total)
+        if running.due < self._next_due:
+            self._look_at(running.due)
         task = asyncio.current_task()
         self._running[task] = running
         try:
@@ -145,10 +152,29 @@ class HTTP:
             if self._ended is not None and not self._running:
                 self._ended.set()
 
+    def _look_at(self, due: float) -> None:
+        """Have the limits looked at when the first of them is due: one timer for all, for most are never reached."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next_due = due
+        self._timer = self._loop.call_at(due, self._end_those_due)
+
+    def _end_those_due(self) -> None:
+        now, self._timer, self._next_due = self._loop.time(), None, math.inf
+        for running in self._running.values():
+            if running.due > now:
+                self._next_due = min(self._next_due, running.due)
+            elif not running.limit.expired():
+                running.limit.reschedule(0.0)
+        if self._next_due < math.inf:
+            self._look_at(self._next_due)
+
     async def aclose(self) -> None:
         """End what is under way, and close every connection."""
         self._closed = True
         self._ended = self._ended or asyncio.Event()
+        if self._timer is not None:
+            self._timer.cancel()
         # Connections are closed after their users are gone: aiohttp would leave who reads a body waiting for ever, or
         # give it a RuntimeError.
         for running in self._running.values():

@@ -118,6 +118,30 @@ async def test_deaf_peers_alone_were_not_sent_anything(pool_of: MakePool) -> Non
         assert caught.value.outcome is Outcome.NOT_SENT
 
 
+async def test_limits_of_calls_under_way_together(serve: Serve, pool_of: MakePool) -> None:
+    """Each call ends when its own time is over, in whichever order they began; one without a limit goes on."""
+    server = await serve(lambda _: HANG)
+    pool = pool_of(server.url)
+    clock = asyncio.get_running_loop().time
+    ended: dict[float, float] = {}
+
+    async def call(seconds: float) -> None:
+        started = clock()
+        with pytest.raises(RequestTimeout):
+            await pool.send(GET, auth=ANONYMOUS, timeout=seconds)
+        ended[seconds] = clock() - started
+
+    async with anyio.create_task_group() as group:
+        endless = asyncio.ensure_future(pool.send(GET, auth=ANONYMOUS, timeout=math.inf))
+        for seconds in (0.6, 0.2, 0.4):
+            group.start_soon(call, seconds)
+    assert list(ended) == [0.2, 0.4, 0.6]
+    assert all(seconds <= took < seconds + 0.15 for seconds, took in ended.items())
+    assert not endless.done()
+    endless.cancel()
+    await asyncio.wait([endless])
+
+
 async def test_no_limit(serve: Serve, pool_of: MakePool) -> None:
     """Infinity is a time, and the pool does not choke on it."""
     server = await serve()
