@@ -139,6 +139,10 @@ class _Buffer:
         while self.size and self.size + len(batch.items) > self._limit:
             self._room.clear()
             await self._room.wait()
+        self.add(batch)
+
+    def add(self, batch: Batch) -> None:
+        """Add, room or not."""
         self._batches.append(batch)
         self.size += len(batch.items)
         self._filled.set()
@@ -329,11 +333,15 @@ class Watch:
     async def _follow(self, feed: Feed, buffer: _Buffer, standing: asyncio.Event) -> None:
         failures = 0
         started = False
+        lost: HistoryLost | None = None
         while True:
             try:
                 if not started:
                     await self._start(feed, buffer)
                     started = True
+                if lost is not None:
+                    await self._resync(feed, buffer)
+                    lost = None
                 async with feed.open(self._cursor) as source:
                     if self._cursor is None:
                         self._advance(source.revision)
@@ -347,11 +355,10 @@ class Watch:
             except HistoryLost as e:
                 if self._lost is None:
                     raise
-                self._last_error = e
+                self._last_error = lost = e
                 if failures:
                     await self._pause(failures)
                 failures += 1
-                await self._resync(feed, buffer)
             except PASSING as e:
                 self._last_error = e
                 if not standing.is_set():
@@ -371,9 +378,10 @@ class Watch:
             if self._lost is not None:
                 self._lost.saw(changes)
             # The revision counts as handed out with the marker, not with the first of what exists.
+            # There may be more than the buffer holds, and nobody reads before the watch stands.
             if changes:
-                await buffer.put(Batch(revision=None, items=changes))
-            await buffer.put(Batch(revision=snapshot.revision, items=(Synced(snapshot.revision),)))
+                buffer.add(Batch(revision=None, items=changes))
+            buffer.add(Batch(revision=snapshot.revision, items=(Synced(snapshot.revision),)))
             self._cursor = snapshot.revision + 1
         elif self._lost is not None:
             snapshot = await feed.snapshot(None if self._since is None else self._since - 1)

@@ -289,6 +289,16 @@ async def test_initial_of_nothing(client: aetcd.Client, recursive: bool) -> None
         assert [(change.key, change.is_create) for change in await take(changes, 1)] == [(key, True)]
 
 
+async def test_initial_of_more_than_is_kept(client: aetcd.Client) -> None:
+    """What exists may be more than the buffer holds."""
+    await write_many(client, 1100)
+    async with client.watch("many", recursive=True, initial=True) as changes:
+        assert len(await take(changes, 1100)) == 1100
+        assert isinstance(await anext(changes), aetcd.Synced)
+        await client.set("many/end", "")
+        assert (await take(changes, 1))[0].key == "many/end"
+
+
 async def test_initial_of_one_key(client: aetcd.Client) -> None:
     """The key alone."""
     await client.set("key", "x")
