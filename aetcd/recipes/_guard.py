@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Literal
 
@@ -39,7 +40,10 @@ class Guard:
         """Leave the block. Whether it was cancelled by the guard, and by nobody else."""
         if self._work is not None:
             self._work.cancel()
-        return bool(self._scope.__exit__(kind, error, trace))
+        ended = bool(self._scope.__exit__(kind, error, trace))
+        task = asyncio.current_task()
+        # Somebody else has asked the task to end too, before or at the same moment.
+        return ended and not (task is not None and task.cancelling())
 
     def verdict(self, loss: CoordinationError, error: BaseException | None, *, cancelled: bool, lost: bool) -> None:
         """Raise `loss` where the block relied on what was lost; the block's own exception is its cause.
