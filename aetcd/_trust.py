@@ -64,7 +64,12 @@ class Trust:
     _over: bool = field(default=False, init=False)
 
     def confirm(self, sent: float, ttl: float) -> None:
-        """A renewal that was sent at `sent` was granted `ttl` seconds. Answers may come in any order."""
+        """A renewal that was sent at `sent` was granted `ttl` seconds. Answers may come in any order.
+
+        One that comes after the trust has ended does not bring it back: who asked in between was told that it was over.
+        """
+        if self.until > -math.inf and not self.held:
+            self.end()
         if not self._over:
             self.until = max(self.until, sent + ttl - self.clock_skew)
 

@@ -10,7 +10,7 @@ from aetcd._transport.timeouts import Timeout
 from aetcd.errors import KeyNotFound
 from aetcd.etcd._keyspace import KeySpace
 from aetcd.etcd._session import Session
-from aetcd.etcd._values import Node, Result, check_type, encode_value
+from aetcd.etcd._values import Node, Result, check_type, encode_value, read_value
 
 __all__ = ["Keys"]
 
@@ -38,6 +38,10 @@ class Keys(ABC):
     """
 
     _consistent: bool
+
+    @abstractmethod
+    def _ready(self, timeout: Limit) -> tuple[KeySpace, Timeout] | None:
+        """What `_start` gives, where the protocol is known: mostly."""
 
     @abstractmethod
     async def _start(self, timeout: Limit) -> tuple[KeySpace, Timeout]:
@@ -85,12 +89,12 @@ class Keys(ABC):
         check_key(key)
         check_type(type)
         consistent = self._reads(consistent)
-        space, limit = await self._start(timeout)
-        result = await space.get(key, consistent=consistent, full=full, timeout=limit)
-        if result is None:
-            return None
-        result = result.as_type(type)
-        return result if full else result.node.value
+        space, limit = self._ready(timeout) or await self._start(timeout)
+        if full:
+            result = await space.get(key, consistent=consistent, timeout=limit)
+            return None if result is None else result.as_type(type)
+        raw = await space.value(key, consistent=consistent, timeout=limit)
+        return None if raw is None else read_value(raw, type, key)
 
     @overload
     async def exists(
@@ -106,7 +110,7 @@ class Keys(ABC):
         """Whether there is such a key, a directory of v2 included."""
         check_key(key)
         consistent = self._reads(consistent)
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.find(key, consistent=consistent, full=full, timeout=limit)
         return result if full else result is not None
 
@@ -127,7 +131,7 @@ class Keys(ABC):
         """
         check_key(key)
         consistent = self._reads(consistent)
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.find(key, consistent=consistent, full=True, timeout=limit)
         if result is None:
             raise KeyNotFound(f"{key!r} does not exist", operation=f"{space.name} ttl")
@@ -176,9 +180,8 @@ class Keys(ABC):
         check_ttl(ttl)
         _one_life(ttl, session)
         raw = encode_value(value)
-        space, limit = await self._start(timeout)
-        result = await space.set(key, raw, ttl=ttl, session=session, full=full, timeout=limit)
-        return result if full else None
+        space, limit = self._ready(timeout) or await self._start(timeout)
+        return await space.set(key, raw, ttl=ttl, session=session, full=full, timeout=limit)
 
     @overload
     async def create(
@@ -217,7 +220,7 @@ class Keys(ABC):
         check_ttl(ttl)
         _one_life(ttl, session)
         raw = encode_value(value)
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.create(key, raw, ttl=ttl, session=session, timeout=limit)
         return result if full else None
 
@@ -236,7 +239,7 @@ class Keys(ABC):
         check_key(key)
         check_ttl(ttl)
         raw = encode_value(value)
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.update(key, raw, ttl=ttl, full=full, timeout=limit)
         return result if full else None
 
@@ -288,7 +291,7 @@ class Keys(ABC):
         check_ttl(ttl)
         raw = encode_value(value)
         expected = None if previous_value is None else encode_value(previous_value, "previous_value")
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.compare_and_swap(
             key,
             raw,
@@ -319,7 +322,7 @@ class Keys(ABC):
         """
         check_key(key)
         check_flag(recursive, "recursive")
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.delete(key, recursive=recursive, timeout=limit)
         return result if full else None
 
@@ -356,7 +359,7 @@ class Keys(ABC):
         check_key(key)
         check_comparison(previous_value, previous_revision)
         expected = None if previous_value is None else encode_value(previous_value, "previous_value")
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.compare_and_delete(
             key, previous_raw=expected, previous_revision=previous_revision, timeout=limit
         )
@@ -384,7 +387,7 @@ class Keys(ABC):
         if ttl is None:
             raise TypeError("ttl must be whole seconds, or False to remove the expiry, not None")
         seconds = None if ttl is False else check_ttl(ttl)
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.refresh(key, ttl=seconds, full=full, timeout=limit)
         return result if full else None
 
@@ -426,7 +429,7 @@ class Keys(ABC):
         check_directory(key)
         check_type(type)
         consistent = self._reads(consistent)
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = (await space.ls(key, consistent=consistent, timeout=limit)).as_type(type)
         return result if full else list(result.node.nodes or ())
 
@@ -463,7 +466,7 @@ class Keys(ABC):
         check_directory(key)
         check_type(type)
         consistent = self._reads(consistent)
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = (await space.tree(key, consistent=consistent, timeout=limit)).as_type(type)
         return result if full else result.node
 
@@ -481,7 +484,7 @@ class Keys(ABC):
         """Make a directory (v2). Raises KeyExists, and Unsupported on v3, which has none."""
         check_key(key)
         check_ttl(ttl)
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.mkdir(key, ttl=ttl, timeout=limit)
         return result if full else None
 
@@ -504,7 +507,7 @@ class Keys(ABC):
         """
         check_key(key)
         check_flag(recursive, "recursive")
-        space, limit = await self._start(timeout)
+        space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.rmdir(key, recursive=recursive, timeout=limit)
         return result if full else None
 

@@ -58,6 +58,7 @@ class Health:
     until: When the last ejection ends. It means something while the peer is ejected.
     last_error: What failed last. It stays when the peer recovers.
     last_change: When the state changed last.
+    shunned: Until when no answer re-admits it.
     """
 
     policy: HealthPolicy = field(factory=HealthPolicy)
@@ -67,6 +68,7 @@ class Health:
     until: float = 0.0
     last_error: str | None = None
     last_change: float = 0.0
+    shunned: float = 0.0
     _probed: bool = field(default=False, init=False)
 
     @property
@@ -77,7 +79,7 @@ class Health:
     def succeeded(self, now: float) -> State:
         """An answer came. It re-admits an ejected peer also where no probe asked for it: an answer is an answer."""
         before = self.state
-        if before is not State.HEALTHY:
+        if before is not State.HEALTHY and now >= self.shunned:
             self.failures = self.ejections = 0
             self._probed = False
             self._enter(State.HEALTHY, now)
@@ -107,6 +109,16 @@ class Health:
         if before is State.HEALTHY:
             self.last_error = error
             self._enter(State.SUSPECT, now)
+        return before
+
+    def shun(self, now: float, seconds: float, error: str) -> State:
+        """It answers, and must not be believed: eject it for so long, whatever it answers meanwhile."""
+        before = self.state
+        self.shunned = self.until = now + seconds
+        self.last_error = error
+        if before is not State.EJECTED:
+            self._probed = False
+            self._enter(State.EJECTED, now)
         return before
 
     def probe_due(self, now: float) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
+import anyio
 from attrs import define, field
 
 from aetcd._routing.retry import Fate, Reason
@@ -16,7 +16,7 @@ from aetcd._transport.timeouts import Timeout
 from aetcd._wire.message import Request, Response, Verdict
 from aetcd.errors import ClientClosed, NoPeerAvailable, Outcome, OutcomeUnknown, RequestTimeout, TransportError
 
-__all__ = ["Answer", "Call", "Ended", "closed_error", "give_up"]
+__all__ = ["Answer", "Attempt", "Call", "closed_error", "give_up"]
 
 Answer = TypeVar("Answer", Response, Stream)
 
@@ -36,7 +36,7 @@ class Call(Generic[Answer]):
     auth: Auth
     limits: Timeout
     deadline: float
-    turns: asyncio.Semaphore | None
+    turns: anyio.Semaphore | None
     pinned: Seat | None
     headers: Mapping[str, str] | None
     sends: int = 0
@@ -56,12 +56,21 @@ class Call(Generic[Answer]):
 
 
 @define
-class Ended(Generic[Answer]):
-    """What became of one attempt: an answer or an error, and the verdict on the request's fate."""
+class Attempt(Generic[Answer]):
+    """One sending of it, and what became of it: an answer or an error, and the verdict on the request's fate.
 
-    answer: Answer | None
-    error: TransportError | None
-    verdict: Verdict
+    left: Seconds of the whole call's.
+    span: Seconds that it may take, where another peer can be asked after it.
+    ticket: Of its place at the peer.
+    """
+
+    started: float
+    left: float
+    span: float | None
+    ticket: int
+    answer: Answer | None = None
+    error: TransportError | None = None
+    verdict: Verdict = Verdict.OPEN
 
     @property
     def fate(self) -> Fate:
@@ -90,20 +99,22 @@ def closed_error() -> ClientClosed:
     return ClientClosed("the client is closed")
 
 
-def give_up(call: Call[Answer], reason: Reason, ended: Ended[Answer], peer: str, peers: int, *, closed: bool) -> Answer:
+def give_up(
+    call: Call[Answer], reason: Reason, attempt: Attempt[Answer], peer: str, peers: int, *, closed: bool
+) -> Answer:
     """The caller's answer or error where the request will not be sent again."""
     operation = call.request.operation
     if reason is Reason.OUTCOME_UNKNOWN:
-        text = f"it may have been applied, and was not sent again: {ended.reason}"
-        raise OutcomeUnknown(text, peer=peer, operation=operation, request=call.request) from ended.error
-    if ended.answer is not None:
-        return ended.answer
+        text = f"it may have been applied, and was not sent again: {attempt.reason}"
+        raise OutcomeUnknown(text, peer=peer, operation=operation, request=call.request) from attempt.error
+    if attempt.answer is not None:
+        return attempt.answer
     if closed:
-        raise closed_error() from ended.error
-    if call.pinned is not None and ended.error is not None:
-        raise ended.error
+        raise closed_error() from attempt.error
+    if call.pinned is not None and attempt.error is not None:
+        raise attempt.error
     tries = f"{call.sends} attempt{'s' if call.sends > 1 else ''} at {len(call.tried)} of {peers} peers"
-    text = f"no answer from any peer in {tries}; the last: {ended.reason}"
-    late = reason is Reason.DEADLINE or isinstance(ended.error, RequestTimeout)
+    text = f"no answer from any peer in {tries}; the last: {attempt.reason}"
+    late = reason is Reason.DEADLINE or isinstance(attempt.error, RequestTimeout)
     kind = RequestTimeout if late and call.maybe_applied else NoPeerAvailable
-    raise kind(text, outcome=call.outcome, peer=peer, operation=operation) from ended.error
+    raise kind(text, outcome=call.outcome, peer=peer, operation=operation) from attempt.error

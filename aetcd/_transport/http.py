@@ -7,7 +7,7 @@ import io
 import math
 import ssl
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import aiohttp
@@ -16,6 +16,7 @@ from attrs import define
 from yarl import URL
 
 from aetcd._routing.peer import Peer
+from aetcd._transport.bodies import Body, Upload
 from aetcd._wire.message import Request, Response
 from aetcd.errors import ClientClosed, ConnectFailed, Outcome, RequestTimeout, TransportError
 
@@ -28,7 +29,11 @@ LARGE = 2**20  # bytes
 
 @lru_cache(maxsize=256)
 def _timeout(connect: float | None, read: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=connect, sock_read=read)
+    return aiohttp.ClientTimeout(total=None, connect=_finite(connect), sock_read=_finite(read))
+
+
+def _finite(seconds: float | None) -> float | None:
+    return None if seconds == math.inf else seconds
 
 
 def failure(error: Exception, *, peer: str, operation: str, connected: bool = True) -> TransportError:
@@ -48,10 +53,20 @@ def failure(error: Exception, *, peer: str, operation: str, connected: bool = Tr
     return ConnectFailed(f"the connection broke before the answer was whole: {text}", peer=peer, operation=operation)
 
 
+def _failed(error: Exception, running: _Running, peer: Peer, request: Request) -> TransportError:
+    return failure(error, peer=peer.url, operation=request.operation, connected=running.connected)
+
+
+def _cause(error: Exception) -> BaseException | None:
+    # The repr of a ClientResponseError holds the request's headers, and with them the credentials.
+    return error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
+
+
 @define(eq=False)
 class _Running:
     """An exchange under way: what ends it, and whether it has had its connection."""
 
+    task: asyncio.Task[Any] | None
     limit: asyncio.Timeout
     due: float
     connected: bool = False
@@ -82,7 +97,7 @@ class HTTP:
         request: Request,
         headers: Mapping[str, str],
         *,
-        total: float | None,
+        total: float,
         connect: float | None,
         read: float | None,
     ) -> Response:
@@ -90,10 +105,23 @@ class HTTP:
 
         Raises TransportError (ConnectFailed, RequestTimeout), and ClientClosed where nothing can be sent any more.
         """
-        answer, body = await self._send(
-            self._ordinary, peer, request, headers, total=total, timeout=_timeout(connect, read), whole=True
-        )
-        return Response(status=answer.status, headers=answer.headers, body=body, peer=peer.url)
+        running = self._begin(total)
+        try:
+            async with running.limit:
+                answer = await self._ordinary.request(
+                    request.method,
+                    URL(peer.url + request.path, encoded=True),
+                    data=_data(request.body),
+                    headers={**request.headers, **headers} if headers else request.headers,
+                    timeout=_timeout(connect, read),
+                    allow_redirects=False,
+                )
+                body = await answer.read()
+                return Response(status=answer.status, headers=answer.headers, body=body, peer=peer.url)
+        except (aiohttp.ClientError, OSError) as e:  # OSError is also the base of TimeoutError
+            raise _failed(e, running, peer, request) from _cause(e)
+        finally:
+            self._end(running)
 
     async def open(
         self,
@@ -102,55 +130,57 @@ class HTTP:
         headers: Mapping[str, str],
         *,
         connect: float | None,
-        first_byte: float | None,
+        first_byte: float,
+        body: Body | None = None,
     ) -> aiohttp.ClientResponse:
         """Send, and wait for the head of an answer that has no set end.
 
-        Raises as `exchange` does.
-        """
-        answer, _ = await self._send(
-            self._streams, peer, request, headers, total=first_byte, timeout=_timeout(connect, None), whole=False
-        )
-        return answer
+        body: Sent in place of the request's own. The limit of an upload begins anew with each piece that is taken.
 
-    async def _send(
-        self,
-        session: aiohttp.ClientSession,
-        peer: Peer,
-        request: Request,
-        headers: Mapping[str, str],
-        *,
-        total: float | None,
-        timeout: aiohttp.ClientTimeout,
-        whole: bool,
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        Raises as `exchange` does, and what the body's source raises.
+        """
+        running = self._begin(first_byte)
+        headers = {**request.headers, **headers}
+        if body is not None and body.length is not None:
+            headers["Content-Length"] = str(body.length)
+        if isinstance(body, Upload):
+            body.progress = partial(self._prolong, running, first_byte)
+        try:
+            async with running.limit:
+                return await self._streams.request(
+                    request.method,
+                    URL(peer.url + request.path, encoded=True),
+                    data=_data(request.body) if body is None else body,
+                    headers=headers,
+                    timeout=_timeout(connect, None),
+                    allow_redirects=False,
+                )
+        except (aiohttp.ClientError, OSError) as e:
+            if body is not None and body.error is not None:
+                raise body.error from None
+            raise _failed(e, running, peer, request) from _cause(e)
+        finally:
+            self._end(running)
+
+    def _begin(self, total: float) -> _Running:
+        """An exchange of the running task begins."""
         if self._closed:
             raise ClientClosed("the client was closed")
         # aiohttp's own limit of the total is not used: it rounds up to whole seconds, and cannot be brought forward.
-        running = _Running(asyncio.timeout(None), math.inf if total is None else self._loop.time() + total)
+        running = _Running(asyncio.current_task(), asyncio.timeout(None), self._loop.time() + total)
         if running.due < self._next_due:
             self._look_at(running.due)
-        task = asyncio.current_task()
-        self._running[task] = running
-        try:
-            async with running.limit:
-                answer = await session.request(
-                    request.method,
-                    URL(peer.url + request.path, encoded=True),
-                    data=_data(request.body),
-                    headers={**request.headers, **headers} if headers else request.headers,
-                    timeout=timeout,
-                    allow_redirects=False,
-                )
-                return answer, await answer.read() if whole else b""
-        except (aiohttp.ClientError, OSError) as e:  # OSError is also the base of TimeoutError
-            error = failure(e, peer=peer.url, operation=request.operation, connected=running.connected)
-            # The repr of a ClientResponseError holds the request's headers, and with them the credentials.
-            raise error from (e.__cause__ if isinstance(e, aiohttp.ClientResponseError) else e)
-        finally:
-            del self._running[task]
-            if self._ended is not None and not self._running:
-                self._ended.set()
+        self._running[running.task] = running
+        return running
+
+    def _end(self, running: _Running) -> None:
+        del self._running[running.task]
+        if self._ended is not None and not self._running:
+            self._ended.set()
+
+    def _prolong(self, running: _Running, seconds: float) -> None:
+        # The timer looks for itself whether it is early: it need not be moved.
+        running.due = self._loop.time() + seconds
 
     def _look_at(self, due: float) -> None:
         """Have the limits looked at when the first of them is due: one timer for all, for most are never reached."""

@@ -6,8 +6,9 @@ import asyncio
 import math
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 
 import anyio
 from attrs import define
@@ -17,7 +18,8 @@ from aetcd._routing.health import HealthPolicy
 from aetcd._routing.peer import Peer
 from aetcd._routing.retry import Fate, GiveUp, RetryAfter, RetryPolicy, decide
 from aetcd._transport.auth import ANONYMOUS, Auth
-from aetcd._transport.calls import Answer, Call, Ended, closed_error, give_up
+from aetcd._transport.bodies import Body, Following, Upload
+from aetcd._transport.calls import Answer, Attempt, Call, closed_error, give_up
 from aetcd._transport.http import HTTP
 from aetcd._transport.monitor import Monitor
 from aetcd._transport.seats import Seat, Seats, SeatStatus
@@ -75,7 +77,6 @@ class Pool:
         self._probe = probe
         self._prepare = prepare
         self._limit = limit
-        self._turns = asyncio.Semaphore(limit)
         self._supervisor = Supervisor()
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,6 +98,8 @@ class Pool:
             raise closed_error()
         if self._loop is None:
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+            self._clock = self._loop.time
+            self._turns = anyio.Semaphore(self._limit, fast_acquire=True)
             self._http = self._make_http()
             self._monitor = Monitor(self._seats, self._http, self._supervisor, self._probe, self.timeout)
         elif self._pid != os.getpid():
@@ -154,6 +157,19 @@ class Pool:
         """Set when a peer ceases to be healthy, so that requests go to others. Whoever waits for it clears it."""
         return self._seats.lost_peer
 
+    def distrust(self, peer: str, reason: str, *, seconds: float) -> None:
+        """Leave a peer out for so long, however well it answers, while there are others: it contradicts them."""
+        self._seats.shun(peer, asyncio.get_running_loop().time(), seconds, reason)
+
+    def trust_again(self) -> None:
+        """Take back the peers that were distrusted."""
+        self._seats.trust_again(asyncio.get_running_loop().time())
+
+    def break_streams(self, error: TransportError) -> None:
+        """End every stream, as if its connection had been cut."""
+        for stream in self._seats.streams():
+            stream.fail(error)
+
     def status(self) -> list[SeatStatus]:
         """Each peer, its health and its load."""
         return self._seats.status()
@@ -170,14 +186,14 @@ class Pool:
         self._prepare = None
         return budget.left()
 
-    async def send(
+    def send(
         self,
         request: Request,
         *,
         auth: Auth,
         timeout: Timeout | float | None = None,
         peer: Peer | str | None = None,
-    ) -> Response:
+    ) -> Awaitable[Response]:
         """The answer to one request: the first that settles its fate.
 
         timeout: Limits of the whole call, in seconds; the pool's by default.
@@ -186,11 +202,17 @@ class Pool:
         Raises ConnectFailed (only with `peer`), RequestTimeout, NoPeerAvailable, OutcomeUnknown, ClientClosed. A cancel
         of a request that is not a read leaves its outcome unknown.
         """
+        # No coroutine of its own: each that stands between a caller and the wire is resumed twice for every answer.
         self.open()
         if self._prepare is not None:
-            timeout = await self.prepared(timeout)
-        call = self._call(request, self._exchange, request.judge, auth, timeout, peer, self._turns)
-        return await self._attempts(call)
+            return self._send_prepared(request, auth, timeout, peer)
+        return self._attempts(self._call(request, self._exchange, request.judge, auth, timeout, peer, self._turns))
+
+    async def _send_prepared(
+        self, request: Request, auth: Auth, timeout: Timeout | float | None, peer: Peer | str | None
+    ) -> Response:
+        limits = await self.prepared(timeout)
+        return await self._attempts(self._call(request, self._exchange, request.judge, auth, limits, peer, self._turns))
 
     @asynccontextmanager
     async def stream(
@@ -200,19 +222,23 @@ class Pool:
         auth: Auth,
         timeout: Timeout | float | None = None,
         peer: Peer | str | None = None,
+        body: Body | None = None,
     ) -> AsyncIterator[Stream]:
         """An answer without an end, to be read inside the block.
 
         timeout: Limits of its opening, in seconds. After that there is none, but a peer that falls silent is noticed
             within 5 s, and the read then raises RequestTimeout.
+        body: Sent in place of the request's own, and once only. The limits are then those of each pause in it, and of
+            that between its end and the answer.
 
-        Raises as `send` does.
+        Raises as `send` does, and what the body's source raises.
         """
         self.open()
         if self._prepare is not None:
             timeout = await self.prepared(timeout)
         # A refusal is left to the reader: it may come within a stream that began well.
-        call = self._call(request, self._open_stream, lambda _: Verdict.FINAL, auth, timeout, peer, None)
+        perform = partial(self._open_stream, body=body)
+        call = self._call(request, perform, lambda _: Verdict.FINAL, auth, timeout, peer, None)
         stream = await self._attempts(call)
         self._monitor.watch_over_streams()
         try:
@@ -229,39 +255,47 @@ class Pool:
         auth: Auth,
         timeout: Timeout | float | None,
         peer: Peer | str | None,
-        turns: asyncio.Semaphore | None,
+        turns: anyio.Semaphore | None,
     ) -> Call[Answer]:
         limits = self.timeout if timeout is None else Timeout.of(timeout)
-        deadline = asyncio.get_running_loop().time() + limits.total
+        deadline = self._clock() + limits.total
         pinned = None if peer is None else self._seats.find(peer)
         return Call(request, perform, judge, auth, limits, deadline, turns, pinned, auth.current())
 
-    async def _exchange(self, call: Call[Response], seat: Seat, left: float, span: float | None) -> Response:
+    def _exchange(self, call: Call[Response], seat: Seat, left: float, span: float | None) -> Awaitable[Response]:
         """Send an ordinary request, and read its answer."""
         limits = call.limits
         # A write could not be sent again, so its answer is waited for.
         silence = None if call.request.effect is Effect.ONCE else span
-        return await self._http.exchange(
+        return self._http.exchange(
             seat.peer,
             call.request,
             call.headers or NO_HEADERS,
-            total=_finite(left),
-            connect=_finite(limits.connect or span),
-            read=_finite(limits.read or silence),
+            total=left,
+            connect=limits.connect or span,
+            read=limits.read or silence,
         )
 
-    async def _open_stream(self, call: Call[Stream], seat: Seat, left: float, span: float | None) -> Stream:
+    async def _open_stream(
+        self,
+        call: Call[Stream],
+        seat: Seat,
+        left: float,
+        span: float | None,
+        *,
+        body: Body | None,
+    ) -> Stream:
         """Send a request, and read the head of its answer."""
         limits = call.limits
         answer = await self._http.open(
             seat.peer,
             call.request,
             call.headers or NO_HEADERS,
-            connect=_finite(limits.connect or span),
-            first_byte=_finite(min(left, limits.read or span or left)),
+            connect=limits.connect or span,
+            first_byte=min(left, limits.read or span or left),
+            body=body,
         )
-        clock = asyncio.get_running_loop().time
-        stream = Stream(answer, peer=seat.peer.url, operation=call.request.operation, clock=clock)
+        stream = Stream(answer, peer=seat.peer.url, operation=call.request.operation, clock=self._clock)
         if self._closed:
             stream.close()
             raise closed_error()
@@ -274,84 +308,90 @@ class Pool:
             if call.headers is None:
                 call.headers = await self._renew(call, None)
             if call.turns is not None:
-                await self._take_turn(call.turns, call)
+                try:
+                    call.turns.acquire_nowait()
+                except anyio.WouldBlock:
+                    await self._wait_for_turn(call.turns, call)
             try:
                 seat = call.pinned or self._seats.pick(call.tried)
-                ended = await self._attempt(call, seat)
+                attempt = self._begin(call, seat)
+                try:
+                    attempt.answer = await call.perform(call, seat, attempt.left, attempt.span)
+                    attempt.verdict = call.judge(attempt.answer)
+                except TransportError as e:
+                    attempt.error = e
+                    if e.outcome is Outcome.NOT_SENT:
+                        attempt.verdict = Verdict.NOT_NOW
+                finally:
+                    self._end(call, seat, attempt)
             finally:
                 if call.turns is not None:
                     call.turns.release()
-            if ended.answer is not None:
-                if ended.verdict is Verdict.FINAL:
-                    return ended.answer
-                if ended.verdict is Verdict.STALE_CREDENTIALS:
+            if attempt.answer is not None:
+                if attempt.verdict is Verdict.FINAL:
+                    return attempt.answer
+                if attempt.verdict is Verdict.STALE_CREDENTIALS:
                     fresh = None if call.renewed else await self._renew(call, call.headers)
                     if fresh is None:
-                        return ended.answer
+                        return attempt.answer
                     call.renewed, call.headers = True, fresh
                     continue
             call.tried.add(seat)
-            call.maybe_applied = call.maybe_applied or ended.fate is Fate.OPEN
-            choice = self._decide(call, ended)
+            call.maybe_applied = call.maybe_applied or attempt.fate is Fate.OPEN
+            choice = self._decide(call, attempt)
             if isinstance(choice, GiveUp):
-                return give_up(call, choice.reason, ended, seat.peer.url, len(self._seats), closed=self._closed)
+                return give_up(call, choice.reason, attempt, seat.peer.url, len(self._seats), closed=self._closed)
             if self._tracer is not None:
-                self._tracer.retry(call.request, seat.peer.url, call.sends, choice.seconds, ended.reason)
+                self._tracer.retry(call.request, seat.peer.url, call.sends, choice.seconds, attempt.reason)
             await self._pause(choice.seconds)
             if self._closed:
-                raise closed_error() from ended.error
+                raise closed_error() from attempt.error
 
-    async def _attempt(self, call: Call[Answer], seat: Seat) -> Ended[Answer]:
-        """Send once, and say what became of it."""
-        clock = asyncio.get_running_loop().time
+    def _begin(self, call: Call[Answer], seat: Seat) -> Attempt[Answer]:
+        """It is about to be sent to a peer, where it has its place from now on."""
         call.sends += 1
         last = call.pinned is not None or call.attempts >= self._retry.attempts or len(self._seats) == 1
         if self._tracer is not None:
             self._tracer.request(call.request, seat.peer.url, call.headers or NO_HEADERS, call.sends)
-        ended: Ended[Answer] = Ended(None, None, Verdict.OPEN)
-        now = started = clock()
-        left = max(0.001, call.deadline - started)
-        ticket = seat.enter(started)
-        try:
-            answer = await call.perform(call, seat, left, None if last else min(call.limits.attempt, left))
-            ended.answer, ended.verdict = answer, call.judge(answer)
-        except TransportError as e:
-            ended.error = e
-            if e.outcome is Outcome.NOT_SENT:
-                ended.verdict = Verdict.NOT_NOW
-        finally:
-            now = clock()
-            seat.leave(ticket, now, answered=ended.answer is not None)
-            if self._tracer is not None:
-                status, error = ended.summary
-                self._tracer.response(
-                    call.request, seat.peer.url, call.sends, now - started, status=status, error=error
-                )
-        if not self._closed:
-            if ended.verdict in _WELL:
-                self._seats.answered(seat, now)
-            else:
-                self._seats.failed(seat, now, ended.reason)
-            self._monitor.look_after_peers(now)
-        return ended
+        now = self._clock()
+        left = max(0.001, call.deadline - now)
+        return Attempt(now, left, None if last else min(call.limits.attempt, left), seat.enter(now))
 
-    def _decide(self, call: Call[Answer], ended: Ended[Answer]) -> RetryAfter | GiveUp:
+    def _end(self, call: Call[Answer], seat: Seat, attempt: Attempt[Answer]) -> None:
+        """It has its answer, or failed, or was cancelled: its place is free, and what is known of the peer changes."""
+        now = self._clock()
+        answered = attempt.answer is not None
+        seat.leave(attempt.ticket, now, answered=answered)
+        if self._tracer is not None:
+            status, error = attempt.summary
+            self._tracer.response(
+                call.request, seat.peer.url, call.sends, now - attempt.started, status=status, error=error
+            )
+        if self._closed or not (answered or attempt.error):
+            return
+        if attempt.verdict in _WELL:
+            self._seats.answered(seat, now)
+        else:
+            self._seats.failed(seat, now, attempt.reason)
+        self._monitor.look_after_peers(now)
+
+    def _decide(self, call: Call[Answer], attempt: Attempt[Answer]) -> RetryAfter | GiveUp:
         """Whether it is sent again."""
         return decide(
             policy=self._retry if call.pinned is None else _NO_FAILOVER,
             effect=call.request.effect,
-            fate=ended.fate,
+            fate=attempt.fate,
             attempt=call.attempts,
             untried=self._seats.untried(call.tried),
             peers=len(self._seats),
-            remaining=call.deadline - asyncio.get_running_loop().time(),
+            remaining=call.deadline - self._clock(),
             random=self._random,
         )
 
     async def _renew(self, call: Call[Answer], stale: Mapping[str, str] | None) -> Mapping[str, str] | None:
         """Credentials newer than `stale`, within the call's time."""
         try:
-            async with asyncio.timeout_at(_finite(call.deadline)):
+            async with asyncio.timeout_at(None if call.deadline == math.inf else call.deadline):
                 return await call.auth.renew(stale)
         except (TransportError, TimeoutError) as e:
             # It was the question for credentials that failed. What was asked for was not applied.
@@ -359,13 +399,10 @@ class Pool:
             text = f"no credentials: {e if str(e) else 'not in time'}"
             raise kind(text, outcome=call.outcome, operation=call.request.operation) from e
 
-    async def _take_turn(self, turns: asyncio.Semaphore, call: Call[Answer]) -> None:
+    async def _wait_for_turn(self, turns: anyio.Semaphore, call: Call[Answer]) -> None:
         """Wait until fewer than `limit` ordinary requests are on the wire."""
-        if not turns.locked():
-            await turns.acquire()
-            return
         try:
-            async with asyncio.timeout_at(_finite(call.deadline)):
+            async with asyncio.timeout_at(None if call.deadline == math.inf else call.deadline):
                 await turns.acquire()
         except TimeoutError as e:
             text = f"{self._limit} requests of this client were on the wire all the time"
@@ -386,17 +423,16 @@ class Channel:
     pool: Pool
     auth: Auth
 
-    async def send(
+    def send(
         self,
         request: Request,
         *,
         timeout: Timeout | float | None = None,
         peer: Peer | str | None = None,
         anonymous: bool = False,
-    ) -> Response:
+    ) -> Awaitable[Response]:
         """As `Pool.send`; `anonymous` leaves the credentials out."""
-        auth = ANONYMOUS if anonymous else self.auth
-        return await self.pool.send(request, auth=auth, timeout=timeout, peer=peer)
+        return self.pool.send(request, auth=ANONYMOUS if anonymous else self.auth, timeout=timeout, peer=peer)
 
     def stream(
         self, request: Request, *, timeout: Timeout | float | None = None, peer: Peer | str | None = None
@@ -404,6 +440,34 @@ class Channel:
         """As `Pool.stream`."""
         return self.pool.stream(request, auth=self.auth, timeout=timeout, peer=peer)
 
+    def duplex(
+        self,
+        request: Request,
+        outgoing: AsyncIterable[bytes],
+        *,
+        peer: Peer | str,
+        timeout: Timeout | float | None = None,
+    ) -> AbstractAsyncContextManager[Stream]:
+        """A stream both ways with one peer: `outgoing` is sent behind the request's body while the answer is read."""
+        body = Following(request.body or b"", outgoing)
+        return self.pool.stream(request, auth=self.auth, timeout=timeout, peer=peer, body=body)
 
-def _finite(seconds: float | None) -> float | None:
-    return None if seconds == math.inf else seconds
+    def upload(
+        self,
+        request: Request,
+        content: AsyncIterable[bytes],
+        *,
+        length: int | None,
+        timeout: Timeout | float | None = None,
+        peer: Peer | str | None = None,
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Send a body piece by piece, and read the answer, which may come before the body has ended.
+
+        content: Taken no faster than the peer takes it. It can be sent once, so the request's effect must be ONCE: it
+            goes to another peer only where no connection stood.
+        length: Bytes in all; None sends chunks. Raises ValueError where `content` gives more or less.
+        timeout: Limits of each pause, not of the whole: until a piece is taken, and from the last one to the answer.
+        """
+        if request.effect is not Effect.ONCE:
+            raise ValueError(f"request: a body that can be sent once needs the effect ONCE, not {request.effect}")
+        return self.pool.stream(request, auth=self.auth, timeout=timeout, peer=peer, body=Upload(content, length))

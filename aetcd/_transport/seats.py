@@ -194,6 +194,21 @@ class Seats:
         self._next_check = 0.0
         self._changed(seat, before, error)
 
+    def shun(self, peer: str, now: float, seconds: float, error: str) -> None:
+        """What the peer answers cannot be believed."""
+        seat = self.find(peer)
+        before = seat.health.state
+        seat.health.shun(now, seconds, error)
+        self._next_check = 0.0
+        self._changed(seat, before, error)
+
+    def trust_again(self, now: float) -> None:
+        """Take all back that were shunned."""
+        for seat in self._every():
+            if seat.health.shunned > now:
+                seat.health.shunned = 0.0
+                self.answered(seat, now)
+
     # Probes
 
     def due_for_probe(self, now: float) -> Sequence[Seat]:

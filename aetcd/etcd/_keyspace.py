@@ -22,7 +22,11 @@ class KeySpace(Protocol):
 
     name: str
 
-    async def get(self, key: str, *, consistent: bool, full: bool, timeout: Timeout) -> Result | None:
+    async def value(self, key: str, *, consistent: bool, timeout: Timeout) -> bytes | None:
+        """What a key holds, or None. Raises NotAFile for a directory."""
+        ...
+
+    async def get(self, key: str, *, consistent: bool, timeout: Timeout) -> Result | None:
         """Raises NotAFile for a directory."""
         ...
 
@@ -32,8 +36,8 @@ class KeySpace(Protocol):
 
     async def set(
         self, key: str, raw: bytes, *, ttl: int | None, session: Session | None, full: bool, timeout: Timeout
-    ) -> Result:
-        """Write, whatever stands there."""
+    ) -> Result | None:
+        """Write, whatever stands there. Without `full` nothing need be told."""
         ...
 
     async def create(

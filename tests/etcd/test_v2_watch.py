@@ -8,8 +8,9 @@ import pytest
 import aetcd
 from aetcd._transport.streams import Stream
 from aetcd.errors import ConnectFailed, HistoryLost
-from aetcd.etcd.v2 import KeysResponse, V2Node, _watch
+from aetcd.etcd.v2 import KeysResponse, V2Node, _line
 from aetcd.etcd.v2._keyspace import V2KeySpace
+from aetcd.etcd.v2._waits import Wait
 from aetcd.testing import EtcdServer, TCPProxy
 
 
@@ -227,14 +228,14 @@ async def test_an_idle_key_while_others_change(
     client: aetcd.Client, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its cursor goes with the store, so that it outlives a break after more changes than the server keeps."""
-    monkeypatch.setattr(_watch, "SILENT_POLL", 0.2)
+    monkeypatch.setattr(_line, "SILENT", 0.2)
     async with client.watch(f"{prefix}idle") as changes:
         for _ in range(4):
             await crowd(client, f"{prefix}busy/", 400)
             await client.set(f"{prefix}busy/last", "x")
             last = await client.get(f"{prefix}busy/last", full=True)
             assert last is not None
-            await until(lambda reached=last.revision: (changes._cursor or 0) > reached)
+            await until(lambda reached=last.revision: (changes._intake.cursor or 0) > reached)
         for stream in client._pool._seats.streams():
             stream.fail(ConnectFailed("cut"))
         await client.set(f"{prefix}idle", "now")
@@ -246,11 +247,11 @@ async def test_a_poll_that_cannot_be_replaced(
     client: aetcd.Client, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where others change faster than the cursor follows, the old poll stands, and still sees the next change."""
-    monkeypatch.setattr(_watch, "SILENT_POLL", 4.0)
+    monkeypatch.setattr(_line, "SILENT", 4.0)
     async with client.watch(f"{prefix}idle") as changes:
         await crowd(client, f"{prefix}busy/", 1200)
         refused = asyncio.Event()
-        opened = _watch._Poll.open
+        opened = Wait.open
 
         async def watched(*arguments: object) -> object:
             try:
@@ -259,7 +260,7 @@ async def test_a_poll_that_cannot_be_replaced(
                 refused.set()
                 raise
 
-        monkeypatch.setattr(_watch._Poll, "open", watched)
+        monkeypatch.setattr(Wait, "open", watched)
         async with asyncio.timeout(15):
             await refused.wait()
         await client.set(f"{prefix}idle", "now")
@@ -338,7 +339,7 @@ async def test_an_action_that_is_unknown(client: aetcd.Client, prefix: str) -> N
     feed = V2KeySpace(client.v2, "").feed(f"{prefix}key", recursive=False, type=None)
     event = KeysResponse(action="rename", node=V2Node(key=f"/{prefix}key", modified_index=1))
     with pytest.raises(aetcd.DecodeError, match="rename"):
-        feed.changes(event)
+        feed.change(event)
 
 
 async def test_no_connection_is_left(etcd: EtcdServer, prefix: str) -> None:

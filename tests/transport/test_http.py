@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -128,7 +129,7 @@ async def test_refused_connection_was_not_sent() -> None:
     assert error.__cause__ is not None
 
 
-@pytest.mark.parametrize(("total", "connect"), [(0.1, None), (0.1, 0.1), (5.0, 0.1), (None, 0.1)])
+@pytest.mark.parametrize(("total", "connect"), [(0.1, None), (0.1, 0.1), (5.0, 0.1), (math.inf, 0.1)])
 async def test_deaf_peer_was_not_sent_anything(total: float | None, connect: float | None) -> None:
     """Whichever limit ends the waiting."""
     with deaf() as url:
@@ -168,7 +169,7 @@ async def test_read_limit_is_for_silence_and_not_for_the_whole(serve: Serve) -> 
             yield b"x"
 
     server, http = await serve(lambda _: slowly()), HTTP(None)
-    answer = await http.exchange(peer(server.url), GET, {}, total=None, connect=None, read=0.2)
+    answer = await http.exchange(peer(server.url), GET, {}, total=math.inf, connect=None, read=0.2)
     assert answer.body == b"xxxxxx"
     await http.aclose()
 
@@ -184,14 +185,14 @@ async def test_closing_ends_what_is_under_way(serve: Serve, stage: str) -> None:
 
     async def ask() -> None:
         with pytest.raises(RequestTimeout):
-            await http.exchange(peer(server.url), GET, {}, total=None, connect=None, read=None)
+            await http.exchange(peer(server.url), GET, {}, total=math.inf, connect=None, read=None)
 
     async with asyncio.timeout(2), asyncio.TaskGroup() as group:
         group.create_task(ask())
         await server.until(lambda server: len(server.seen) == 1)
         await http.aclose()
     with pytest.raises(ClientClosed):
-        await http.exchange(peer(server.url), GET, {}, total=None, connect=None, read=None)
+        await http.exchange(peer(server.url), GET, {}, total=math.inf, connect=None, read=None)
 
 
 async def test_closing_ends_who_waits_for_a_connection() -> None:
@@ -202,7 +203,7 @@ async def test_closing_ends_who_waits_for_a_connection() -> None:
 
             async def ask() -> None:
                 with pytest.raises(ConnectFailed) as caught:
-                    await http.exchange(peer(url), PUT, {}, total=None, connect=None, read=None)
+                    await http.exchange(peer(url), PUT, {}, total=math.inf, connect=None, read=None)
                 assert caught.value.outcome is Outcome.NOT_SENT
 
             group.create_task(ask())

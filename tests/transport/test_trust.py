@@ -68,6 +68,17 @@ def test_confirmations_may_come_in_any_order(answers: list[tuple[float, float]])
     assert trust.until == 1014.0
 
 
+def test_trust_that_ran_out_does_not_come_back() -> None:
+    """A renewal that was sent and confirmed after the last moment is none: the holder was told that it is over."""
+    clock = Clock()
+    trust = Trust(clock)
+    trust.confirm(clock.now, 10)
+    clock.now += 10
+    trust.confirm(clock.now, 10)
+    assert not trust.held
+    assert trust.remaining == 0.0
+
+
 def test_end_is_for_good() -> None:
     """A confirmation that was on its way when the server said that it is over changes nothing."""
     clock = Clock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -18,11 +19,14 @@ from aetcd.etcd.v2._models import KeysResponse, V2Node
 
 __all__ = [
     "MAX_TTL",
+    "Told",
     "admin_request",
     "decode_event",
     "decode_keys",
+    "decode_told",
     "delete_request",
     "get_request",
+    "header_index",
     "key_path",
     "post_request",
     "put_request",
@@ -63,6 +67,11 @@ def key_path(key: str) -> str:
     """
     if not isinstance(key, str):
         raise TypeError(f"key must be text, not {key!r}")
+    return _path_of(key)
+
+
+@lru_cache(maxsize=4096)  # the same keys are asked for again and again
+def _path_of(key: str) -> str:
     bare = key.removeprefix("/")
     if not bare:
         return "/v2/keys/"
@@ -79,6 +88,7 @@ def key_path(key: str) -> str:
         raise ValueError(f"key: not text that UTF-8 can hold: {key!r}") from e
 
 
+@lru_cache(maxsize=4096)  # a value, and often the same one
 def get_request(
     key: str,
     *,
@@ -294,71 +304,47 @@ def _index(name: str, index: int) -> int:
     return index
 
 
-class _Node(
-    msgspec.Struct,
-    gc=False,
-    rename={"created_index": "createdIndex", "modified_index": "modifiedIndex", "expiration_text": "expiration"},
-):
-    key: str = "/"
-    value: str | None = None
-    dir: bool = False
-    created_index: int = 0
-    modified_index: int = 0
-    ttl: int | None = None
-    expiration_text: str | None = None
-    nodes: list[_Node] | None = None
+class Told(msgspec.Struct, frozen=True, rename={"prev_node": "prevNode"}):
+    """The body of an answer of the keys API."""
 
-
-class _Body(msgspec.Struct, rename={"prev_node": "prevNode"}):
     action: str
-    node: _Node | None = None
-    prev_node: _Node | None = None
+    node: V2Node | None = None
+    prev_node: V2Node | None = None
+
+
+def decode_told(request: Request, response: Response) -> Told:
+    """The body of a good answer. Raises the error that any other stands for: of `aetcd.errors`, or DecodeError."""
+    if response.status not in {200, 201}:
+        raise_keys_error(request, response)
+    return decode(response.body, Told)
 
 
 def decode_keys(request: Request, response: Response) -> KeysResponse:
-    """The answer, or the error that it stands for: a class of `aetcd.errors`, or DecodeError."""
-    if response.status not in {200, 201}:
-        raise_keys_error(request, response)
-    headers = response.headers
-    try:
-        index = int(headers.get("X-Etcd-Index", 0))
-        raft_index = int(headers.get("X-Raft-Index", 0))
-        raft_term = int(headers.get("X-Raft-Term", 0))
-    except ValueError as e:
-        raise DecodeError(f"{request.operation} at {response.peer}: an index that is no number: {e}") from e
-    return decode_event(
-        response.body,
-        index=index,
-        raft_index=raft_index,
-        raft_term=raft_term,
+    """The whole answer. Raises as `decode_told`."""
+    told, headers = decode_told(request, response), response.headers
+    return KeysResponse(
+        action=told.action,
+        node=told.node,
+        prev_node=told.prev_node,
+        index=header_index(response),
+        raft_index=header_index(response, "X-Raft-Index"),
+        raft_term=header_index(response, "X-Raft-Term"),
         cluster_id=headers.get("X-Etcd-Cluster-Id", ""),
     )
 
 
-def decode_event(
-    body: bytes, *, index: int = 0, raft_index: int = 0, raft_term: int = 0, cluster_id: str = ""
-) -> KeysResponse:
+def header_index(response: Response, name: str = "X-Etcd-Index") -> int:
+    """A number among the headers; 0 where it is not told. Raises DecodeError."""
+    told = response.headers.get(name, "0")
+    try:
+        return int(told)
+    except ValueError as e:
+        raise DecodeError(f"{name} of {response.peer} is no number: {told!r}") from e
+
+
+def decode_event(body: bytes, *, index: int = 0, cluster_id: str = "") -> KeysResponse:
     """One change of a stream, with what the headers of the whole stream said."""
-    read = decode(body, _Body)
+    told = decode(body, Told)
     return KeysResponse(
-        action=read.action,
-        node=None if read.node is None else _node(read.node),
-        prev_node=None if read.prev_node is None else _node(read.prev_node),
-        index=index,
-        raft_index=raft_index,
-        raft_term=raft_term,
-        cluster_id=cluster_id,
-    )
-
-
-def _node(read: _Node) -> V2Node:
-    return V2Node(
-        key=read.key,
-        value=read.value,
-        dir=read.dir,
-        created_index=read.created_index,
-        modified_index=read.modified_index,
-        ttl=read.ttl,
-        expiration_text=read.expiration_text,
-        nodes=tuple(map(_node, read.nodes)) if read.nodes else (),
+        action=told.action, node=told.node, prev_node=told.prev_node, index=index, cluster_id=cluster_id
     )

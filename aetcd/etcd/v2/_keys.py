@@ -17,7 +17,9 @@ from aetcd.etcd.v2._codec import (
     refresh_request,
     wait_request,
 )
+from aetcd.etcd.v2._endless import V2Watch
 from aetcd.etcd.v2._models import KeysResponse
+from aetcd.etcd.v2._shared import Lines
 
 if TYPE_CHECKING:
     from aetcd._transport.pool import Channel
@@ -51,6 +53,7 @@ class Keys:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.lines = Lines(channel)
 
     async def get(
         self,
@@ -298,6 +301,19 @@ class Keys:
                     cursor = int(response.headers["X-Etcd-Index"]) + 1
                 await anyio.sleep(EMPTY_POLL_PAUSE)
         raise RequestTimeout(f"no change of {key!r} within {timeout} s", operation="v2 wait", peer=peer)
+
+    def watch(self, key: str, *, recursive: bool = False, wait_index: int | None = None) -> V2Watch:
+        """Every change of a key, without an end: `async with client.v2.watch(key) as events`, then `async for event`.
+
+        recursive: And of anything below it; changes of hidden keys below are not told.
+        wait_index: From the first change at this index or later, which may have been already. Without it, from now on.
+
+        Equal watches of a client, those of the facade among them, share one request. What it raises: see `V2Watch`.
+        Where a directory above the key is deleted or expires, the event is that of the directory. The `index` of an
+        event is the store's when the request began that told it.
+        """
+        wait_request(key, recursive=recursive, wait_index=wait_index)  # refuses what cannot be asked for
+        return V2Watch(self.lines, key, recursive=recursive, wait_index=wait_index)
 
     async def _poll(self, request: Request, peer: str | None) -> Response:
         async with self._channel.stream(request, peer=peer) as stream:

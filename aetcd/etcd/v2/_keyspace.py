@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
 from aetcd._transport.pool import Channel
 from aetcd._transport.timeouts import Budget, Timeout
-from aetcd._wire.message import Response
-from aetcd.errors import CompareFailed, KeyNotFound, NotADirectory, NotAFile, ServerError
+from aetcd._wire.message import Request, Response
+from aetcd.errors import CompareFailed, DecodeError, KeyNotFound, NotADirectory, NotAFile, ServerError
 from aetcd.etcd._session import Session
 from aetcd.etcd._values import Node, Result
 from aetcd.etcd.v2 import V2
-from aetcd.etcd.v2._codec import decode_keys, get_request, key_path
+from aetcd.etcd.v2._codec import Told, decode_keys, decode_told, get_request, header_index, key_path, put_request
 from aetcd.etcd.v2._models import KeysResponse, V2Node
 from aetcd.etcd.v2._session import V2Lease, lease_of
 from aetcd.etcd.v2._watch import PathFeed
@@ -109,21 +110,37 @@ class V2KeySpace:
 
     # Reading
 
-    async def get(self, key: str, *, consistent: bool, full: bool, timeout: Timeout) -> Result | None:
+    async def value(self, key: str, *, consistent: bool, timeout: Timeout) -> bytes | None:
+        """What a key holds, or None."""
+        place = self.place(key)
+        request = get_request(place.path, quorum=consistent)
+        response = await self.channel.send(request, timeout=timeout)
+        node = _found(place, request, response)
+        if node is None:
+            return None
+        _need_file(place, node, response)
+        return None if node.value is None else node.value.encode()
+
+    async def get(self, key: str, *, consistent: bool, timeout: Timeout) -> Result | None:
         """One key, or None."""
-        result = await self.find(key, consistent=consistent, full=full, timeout=timeout)
-        if result is not None and result.node.is_directory:
-            raise NotAFile(f"{key!r} is a directory", status=200, operation="v2 get")
-        return result
+        place = self.place(key)
+        request = get_request(place.path, quorum=consistent)
+        response = await self.channel.send(request, timeout=timeout)
+        node = _found(place, request, response)
+        if node is None:
+            return None
+        _need_file(place, node, response)
+        return Result(action="get", node=_shown(place, node), revision=header_index(response))
 
     async def find(self, key: str, *, consistent: bool, full: bool, timeout: Timeout) -> Result | None:
         """One key or directory, or None."""
         place = self.place(key)
-        reading = await self.read(place, quorum=consistent, timeout=timeout)
-        node = reading.node
-        if node is None or (key.endswith("/") and not node.dir):
+        request = get_request(place.path, quorum=consistent)
+        response = await self.channel.send(request, timeout=timeout)
+        node = _found(place, request, response)
+        if node is None:
             return None
-        return Result(action="get", node=_shown(place, node, deep=False), revision=reading.index)
+        return Result(action="get", node=_shown(place, node, deep=False), revision=header_index(response))
 
     async def ls(self, key: str, *, consistent: bool, timeout: Timeout) -> Result:
         """The directory with its children, in order of their names."""
@@ -163,7 +180,7 @@ class V2KeySpace:
             missing = place.told(e)
         return Reading(
             response=response,
-            index=int(response.headers.get("X-Etcd-Index", 0)),
+            index=header_index(response),
             cluster_id=response.headers.get("X-Etcd-Cluster-Id", ""),
             node=node,
             missing=missing,
@@ -173,11 +190,14 @@ class V2KeySpace:
 
     async def set(
         self, key: str, raw: bytes, *, ttl: int | None, session: Session | None, full: bool, timeout: Timeout
-    ) -> Result:
+    ) -> Result | None:
         """Put."""
         place = self._file(key)
         if session is None:
-            return await self._sent(place, self.v2.set(place.path, raw, ttl=ttl, timeout=timeout))
+            request = put_request("v2 set", place.path, raw, ttl=ttl)
+            response = await self.channel.send(request, timeout=timeout)
+            told = _done(place, request, response)
+            return _result(place, told, header_index(response)) if full else None
         lease = lease_of(session)
         return await self._sent(
             place, lease.hold(place.path, lambda: self.v2.set(place.path, raw, ttl=lease.ttl, timeout=timeout))
@@ -330,10 +350,7 @@ class V2KeySpace:
         except ServerError as e:
             place.told(e)
             raise
-        previous = None if answer.prev_node is None else _shown(place, answer.prev_node)
-        return Result(
-            action=answer.action, node=_shown(place, answer.the_node), previous=previous, revision=answer.index
-        )
+        return _result(place, answer, answer.index)
 
     # Watching and sessions
 
@@ -354,18 +371,7 @@ class V2KeySpace:
 
     def place(self, key: str) -> Place:
         """Where a key is. Raises ValueError for one that would be somewhere else."""
-        prefix = self.namespace.removeprefix("/")
-        open_ended = not prefix or prefix.endswith("/")
-        # The namespace's own root: a directory, also where the namespace ends within a segment.
-        bare = prefix + (key.removeprefix("/") if open_ended else key) if key else prefix.rpartition("/")[0]
-        try:
-            key_path("/" + bare)
-        except ValueError as e:
-            # Segments by which the namespace could be left, among others.
-            raise ValueError(str(e).replace(repr("/" + bare), repr(key))) from None
-        path = "/" + bare.removesuffix("/")
-        lead = "/" if open_ended and key.startswith("/") else ""
-        return Place(key=key, path=path, inside="/" + prefix, lead=lead)
+        return _place(self.namespace, key)
 
     def _inner(self, key: str) -> Place:
         """Where something to be written is. The root of a namespace belongs to what is around it."""
@@ -382,9 +388,50 @@ class V2KeySpace:
         return Budget(timeout, asyncio.get_running_loop().time)
 
 
-def _done(place: Place, answer: KeysResponse) -> Result:
-    previous = None if answer.prev_node is None else _shown(place, answer.prev_node)
-    return Result(action=answer.action, node=_shown(place, answer.the_node), previous=previous, revision=answer.index)
+@lru_cache(maxsize=4096)  # the same keys are asked for again and again
+def _place(namespace: str, key: str) -> Place:
+    prefix = namespace.removeprefix("/")
+    open_ended = not prefix or prefix.endswith("/")
+    # The namespace's own root: a directory, also where the namespace ends within a segment.
+    bare = prefix + (key.removeprefix("/") if open_ended else key) if key else prefix.rpartition("/")[0]
+    try:
+        key_path("/" + bare)
+    except ValueError as e:
+        # Segments by which the namespace could be left, among others.
+        raise ValueError(str(e).replace(repr("/" + bare), repr(key))) from None
+    path = "/" + bare.removesuffix("/")
+    lead = "/" if open_ended and key.startswith("/") else ""
+    return Place(key=key, path=path, inside="/" + prefix, lead=lead)
+
+
+def _found(place: Place, request: Request, response: Response) -> V2Node | None:
+    """What a read found; None where nothing is, or a key with a value where a directory was asked for."""
+    try:
+        node = decode_told(request, response).node
+    except (KeyNotFound, NotADirectory):
+        return None  # under a key with a value there is nothing either
+    return None if node is None or (place.key.endswith("/") and not node.dir) else node
+
+
+def _need_file(place: Place, node: V2Node, response: Response) -> None:
+    if node.dir:
+        raise NotAFile(f"{place.key!r} is a directory", status=200, operation="v2 get", peer=response.peer)
+
+
+def _done(place: Place, request: Request, response: Response) -> Told:
+    """What a write did."""
+    try:
+        return decode_told(request, response)
+    except ServerError as e:
+        place.told(e)
+        raise
+
+
+def _result(place: Place, told: Told | KeysResponse, revision: int) -> Result:
+    if told.node is None:
+        raise DecodeError(f"the answer to a {told.action} carries no node")
+    previous = None if told.prev_node is None else _shown(place, told.prev_node)
+    return Result(action=told.action, node=_shown(place, told.node), previous=previous, revision=revision)
 
 
 def _shown(place: Place, node: V2Node, *, deep: bool | None = None) -> Node:

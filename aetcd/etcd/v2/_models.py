@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from attrs import frozen
 
 from aetcd.errors import DecodeError
@@ -24,11 +25,17 @@ __all__ = [
 ]
 
 
-@frozen(kw_only=True)
-class V2Node:
+# A struct, since attrs classes are read under their own names only, and one is read for every key of a listing.
+class V2Node(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    gc=False,
+    rename={"created_index": "createdIndex", "modified_index": "modifiedIndex", "expiration_text": "expiration"},
+):
     """A key or a directory of the v2 key space, as one answer showed it.
 
-    key: The whole path, with its leading slash; `/` is the root.
+    key: The whole path, with its leading slash; `/` is the root, of which servers tell no key.
     value: The text that is stored. None for a directory, and for a node that a delete or an expiry took away.
     created_index: The index at which it came to be. Of 0 only for the root, which has none.
     modified_index: The index of its last change; what `previous_index` compares with.
@@ -38,7 +45,7 @@ class V2Node:
     nodes: The children that the answer shows. Hidden ones (`_name`) are never among them.
     """
 
-    key: str
+    key: str = "/"
     value: str | None = None
     dir: bool = False
     created_index: int = 0

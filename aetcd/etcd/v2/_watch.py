@@ -1,21 +1,19 @@
-"""Watching a path on etcd v2: long polls, each of which answers one change, and a cursor between them."""
+"""Watching a path on etcd v2, as the facade shows it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from attrs import define, field
 
-from aetcd._transport.streams import Stream
-from aetcd._wire.message import Request
-from aetcd.errors import DecodeError, HistoryLost
+from aetcd.errors import DecodeError
 from aetcd.etcd._values import Change, Kind, Node
 from aetcd.etcd._watch import Batch, Snapshot
-from aetcd.etcd.v2._codec import decode_keys, wait_request
+from aetcd.etcd.v2._line import check_cluster, under
 from aetcd.etcd.v2._models import KeysResponse, V2Node
+from aetcd.etcd.v2._shared import Follower
 
 if TYPE_CHECKING:
     from aetcd.etcd.v2._keyspace import Place, V2KeySpace
@@ -32,13 +30,6 @@ KINDS: dict[str, Kind] = {
     "expire": "expire",
 }
 
-# Between two polls of which the first ended without a change, as they do when a server shuts down.
-EMPTY_POLL_PAUSE = 0.2
-
-# A server keeps the last 1000 changes only, of all keys together, so that the cursor must follow also where nothing
-# changes; and a connection that a router has forgotten is silent for ever.
-SILENT_POLL = 10.0  # seconds until a silent poll is replaced by a new one
-
 
 @define(eq=False)
 class PathFeed:
@@ -52,16 +43,20 @@ class PathFeed:
     _cluster: str = field(default="", init=False)
 
     @asynccontextmanager
-    async def open(self, since: int | None) -> AsyncIterator[_PollSource]:
+    async def open(self, since: int | None) -> AsyncIterator[_FollowerSource]:
         """Read from index `since` on, or from now."""
+        reached = 0
         if since is None:
-            since = await self._index() + 1
-        source = _PollSource(self, since)
+            reached = await self._index()
+            since = reached + 1
+        follower = self.space.v2.lines.follow(
+            self.place.path, recursive=self.recursive, cursor=since, reached=reached, check=self.check_cluster
+        )
         try:
-            await source.stand()
-            yield source
+            await follower.stand()
+            yield _FollowerSource(self, follower)
         finally:
-            await source.aclose()
+            await follower.aclose()
 
     async def snapshot(self, revision: int | None = None) -> Snapshot:
         """All keys that exist. Of a past index nothing is told, since no v2 server keeps a past state."""
@@ -81,188 +76,53 @@ class PathFeed:
             for child in node.nodes:
                 yield from self._leaves(child)
 
-    # The history that a cursor belongs to
-
-    def check_cluster(self, cluster_id: str) -> None:
-        """Raises HistoryLost where another cluster answers than before."""
-        if self._cluster and cluster_id and cluster_id != self._cluster:
-            raise HistoryLost(f"this is another cluster: {cluster_id}, and no longer {self._cluster}")
-        self._cluster = cluster_id or self._cluster
-
-    async def check_reached(self, cursor: int) -> None:
-        """Raises HistoryLost where the cluster is before a cursor that it had reached once.
-
-        Of such a start a server says nothing, and is silent until it gets there.
-        """
-        index = await self._index()
-        if index < cursor - 1:
-            raise HistoryLost(f"the cluster is at index {index}, before {cursor}: it was restored")
-
     async def _index(self) -> int:
         """Where the cluster is, by a linearizable read."""
         reading = await self.space.read(self.place)
         self.check_cluster(reading.cluster_id)
         return reading.index
 
-    # Changes
+    def check_cluster(self, cluster_id: str) -> None:
+        """Raises HistoryLost where another cluster answers than before."""
+        check_cluster(self._cluster, cluster_id)
+        self._cluster = cluster_id or self._cluster
 
-    def changes(self, event: KeysResponse) -> tuple[Change, ...]:
-        """What an event is to this feed: one change, or none."""
+    def change(self, event: KeysResponse) -> Change | None:
+        """What an event is to this feed."""
         node = event.the_node
         kind = KINDS.get(event.action)
         if kind is None:
             raise DecodeError(f"a change by {event.action!r}, which etcd v2 does not have")
-        if kind != "put" and self.place.path.startswith(_under(node.key)) and node.key != self.place.path:
+        if kind != "put" and node.key != self.place.path and self.place.path.startswith(under(node.key)):
             # A directory above is gone, and the key with it. The server does not tell what the key was.
             gone = Node(key=self.place.key, modified_revision=node.modified_index, type=self.type)
-            return (Change(kind=kind, node=gone),)
-        shown = self._shown(node)
+            return Change(kind=kind, node=gone)
+        shown = self.place.node(node, self.type)
         if shown is None:
-            return ()
-        previous = None if event.prev_node is None else self._shown(event.prev_node)
-        return (Change(kind=kind, node=shown, previous=previous),)
-
-    def _shown(self, node: V2Node) -> Node | None:
-        if node.key != self.place.path:
-            below = node.key.removeprefix(_under(self.place.path))
-            # Hidden keys are told from the history and not while they happen (measured), and no listing shows them.
-            if below == node.key or f"/{below}".find("/_") >= 0:
-                return None
-        return self.place.node(node, self.type)
+            return None
+        previous = None if event.prev_node is None else self.place.node(event.prev_node, self.type)
+        return Change(kind=kind, node=shown, previous=previous)
 
 
 @define(eq=False)
-class _PollSource:
-    """Polls from a cursor on, one after the other."""
+class _FollowerSource:
+    """What a follower is told, in batches."""
 
     feed: PathFeed
-    cursor: int
-    _poll: _Poll | None = field(default=None, init=False)
+    follower: Follower
 
     @property
     def revision(self) -> int:
         """All up to here was seen before."""
-        return self.cursor - 1
-
-    async def stand(self) -> None:
-        """Wait until the server holds a poll, and has the changes from the cursor on."""
-        self._poll = await self._open(self.cursor)
+        return self.follower.cursor - 1
 
     async def next(self) -> Sequence[Batch]:
-        """The next change; or none, where the cursor has moved on without one."""
-        if self._poll is None:
-            await self.stand()
-        poll = self._poll
-        assert poll is not None
-        with anyio.move_on_after(SILENT_POLL) as patience:
-            await poll.read()
-        if patience.cancelled_caught and not poll.body:
-            return await self._replace(poll)
-        if not poll.ended:
-            return ()
-        await self.aclose()
-        if not poll.body.strip():
-            await anyio.sleep(EMPTY_POLL_PAUSE)
-            return self._seen(poll.index)
-        event = poll.event()
-        self.cursor = event.the_node.modified_index + 1
-        return (Batch(revision=self.cursor - 1, items=self.feed.changes(event)),)
+        """The next changes, each of an index of its own; or how far the cursor has moved without one."""
+        events = await self.follower.next()
+        if not events:
+            return (Batch(revision=self.revision),)
+        return [self._batch(event) for event in events]
 
-    async def aclose(self) -> None:
-        """Drop the poll."""
-        poll, self._poll = self._poll, None
-        if poll is not None:
-            await poll.aclose()
-
-    async def _open(self, cursor: int) -> _Poll:
-        request = wait_request(self.feed.place.path, recursive=self.feed.recursive, wait_index=cursor)
-        poll = await _Poll.open(self.feed, request)
-        try:
-            self.feed.check_cluster(poll.cluster_id)
-            if poll.index < cursor - 1:
-                # The member may only be behind: a linearizable read knows.
-                await self.feed.check_reached(cursor)
-        except BaseException:
-            await poll.aclose()
-            raise
-        return poll
-
-    async def _replace(self, poll: _Poll) -> Sequence[Batch]:
-        """Give up a silent poll for one that begins where the first one began to wait.
-
-        A change before that would have come with the head of the answer, and has not for seconds. To believe in the
-        silence up to now would lose what is on its way; to move the cursor when a connection breaks, what was to come
-        right behind the head.
-        """
-        try:
-            fresh = await self._open(max(self.cursor, poll.index + 1))
-        except HistoryLost as e:
-            if e.first_available is None:
-                raise
-            return ()  # more changed meanwhile than the server keeps, none of it here: the old poll stands and sees all
-        with anyio.move_on_after(0):
-            await poll.read()
-        if poll.body:
-            await fresh.aclose()
-            return ()
-        await poll.aclose()
-        self._poll = fresh
-        return self._seen(poll.index)
-
-    def _seen(self, index: int) -> Sequence[Batch]:
-        """All up to an index was looked at, and nothing was there."""
-        if index < self.cursor:
-            return ()
-        self.cursor = index + 1
-        return (Batch(revision=index),)
-
-
-@define(eq=False)
-class _Poll:
-    """One request that waits for one change."""
-
-    request: Request
-    stream: Stream
-    resources: AsyncExitStack
-    body: bytes = b""
-    ended: bool = False
-
-    @classmethod
-    async def open(cls, feed: PathFeed, request: Request) -> _Poll:
-        """Returns when the server holds it. Raises HistoryLost where the changes from the cursor on are gone."""
-        async with AsyncExitStack() as opening:
-            stream = await opening.enter_async_context(feed.space.channel.stream(request))
-            poll = cls(request, stream, opening)
-            if stream.status != 200:
-                await poll.read()
-                poll.event()
-            poll.resources = opening.pop_all()
-        return poll
-
-    @property
-    def index(self) -> int:
-        """Where the peer was when it began to wait."""
-        return int(self.stream.headers.get("X-Etcd-Index", 0))
-
-    @property
-    def cluster_id(self) -> str:
-        """The cluster that answers."""
-        return self.stream.headers.get("X-Etcd-Cluster-Id", "")
-
-    async def read(self) -> None:
-        """Read until it ends. A cancel loses nothing."""
-        while chunk := await self.stream.read():
-            self.body += chunk
-        self.ended = True
-
-    def event(self) -> KeysResponse:
-        """The change that it told. Raises what a refusal stands for."""
-        return decode_keys(self.request, self.stream.response(self.body))
-
-    async def aclose(self) -> None:
-        """Drop it."""
-        await self.resources.aclose()
-
-
-def _under(path: str) -> str:
-    return path if path.endswith("/") else path + "/"
+    def _batch(self, event: KeysResponse) -> Batch:
+        change = self.feed.change(event)
+        return Batch(revision=event.the_node.modified_index, items=() if change is None else (change,))
