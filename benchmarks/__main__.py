@@ -6,8 +6,9 @@ import argparse
 import asyncio
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import aiohttp
@@ -15,8 +16,8 @@ import aiohttp
 from aetcd import Client
 from aetcd._client import Protocol
 from aetcd.testing import EtcdServer
-from benchmarks.contest import Amount, Case, Goal, run
-from benchmarks.floor import flood_v2, flood_v3, prepared, raw_session
+from benchmarks.contest import Amount, Case, Goal, Operation, run
+from benchmarks.floor import Prepared, flood_v2, flood_v3, prepared, raw_session
 from benchmarks.report import as_json, as_table, circumstances
 
 KEY, VALUE = "bench/key", "v" * 64
@@ -43,24 +44,51 @@ def memory() -> Path | None:
 
 
 async def key_cases(client: Client, session: aiohttp.ClientSession, url: str, protocol: Protocol) -> list[Case]:
-    """Reading and writing one key."""
-    await client.set(KEY, VALUE)
-    get = await prepared(url, protocol, lambda told: told.get(KEY))
-    put = await prepared(url, protocol, lambda told: told.set(KEY, VALUE))
+    """Reading and writing one key after another; each caller its own, or those who wait for one would share it."""
+    keys = [f"{KEY}/{number}" for number in range(MANY)]
+    for key in keys:
+        await client.set(key, VALUE)
+    gets = cycle([await prepared(url, protocol, partial(_get, key=key)) for key in keys])
+    puts = cycle([await prepared(url, protocol, partial(_set, key=key)) for key in keys])
+    wanted = cycle(keys)
+
+    def raw(requests: Iterator[Prepared]) -> Operation:
+        return lambda: next(requests).send(session)
+
     return [
         Case(
             name=f"{protocol} {name}, {callers} caller{'s' if callers > 1 else ''}",
-            raw=partial(request.send, session),
+            raw=floor,
             aetcd=operation,
             callers=callers,
             goal=CONCURRENT if callers > 1 else SEQUENTIAL if name == "get" else None,
         )
-        for name, request, operation in (
-            ("get", get, partial(client.get, KEY)),
-            ("put", put, partial(client.set, KEY, VALUE)),
+        for name, floor, operation in (
+            ("get", raw(gets), lambda: client.get(next(wanted))),
+            ("put", raw(puts), lambda: client.set(next(wanted), VALUE)),
         )
         for callers in (1, MANY)
     ]
+
+
+async def _get(client: Client, key: str) -> None:
+    await client.get(key)
+
+
+async def _set(client: Client, key: str) -> None:
+    await client.set(key, VALUE)
+
+
+async def coalesced_case(url: str, session: aiohttp.ClientSession, together: Client) -> Case:
+    """Reads that wait at the same time share a request, as they do by default."""
+    keys = [f"{KEY}/{number}" for number in range(MANY)]
+    gets, wanted = cycle([await prepared(url, "v3", partial(_get, key=key)) for key in keys]), cycle(keys)
+    return Case(
+        name=f"v3 get coalesced, {MANY} callers",
+        raw=lambda: next(gets).send(session),
+        aetcd=lambda: together.get(next(wanted)),
+        callers=MANY,
+    )
 
 
 async def flood_case(
@@ -96,8 +124,15 @@ async def main(options: argparse.Namespace) -> None:
                 etcd=server.version, data="memory" if memory() else folder, amount=amount, rounds=options.rounds
             )
             for protocol in options.protocol or ("v3", "v2"):
-                async with Client(server.url, protocol=protocol) as client, raw_session() as session:
+                async with (
+                    # One request for each call, as the floor sends them; what sharing gains is a row of its own.
+                    Client(server.url, protocol=protocol, coalesce=False) as client,
+                    Client(server.url, protocol=protocol) as together,
+                    raw_session() as session,
+                ):
                     keys = await key_cases(client, session, server.url, protocol)
+                    if protocol == "v3":
+                        keys.append(await coalesced_case(server.url, session, together))
                     await run(keys, amount, options.rounds)
                     # By itself: the server keeps the last 1,000 changes of v2, and the rows above make more.
                     flood = FLOOD[protocol] if options.count is None else max(2, min(FLOOD[protocol], options.count))

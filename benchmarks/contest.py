@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-__all__ = ["Amount", "Case", "Goal", "Spread", "run"]
+__all__ = ["Amount", "Case", "Goal", "Operation", "Spread", "run"]
 
 
 @frozen(kw_only=True)

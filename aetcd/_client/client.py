@@ -52,6 +52,7 @@ from aetcd.etcd.v2 import V2
 from aetcd.etcd.v2._keyspace import V2KeySpace
 from aetcd.etcd.v2._store import V2Store
 from aetcd.etcd.v3 import V3
+from aetcd.etcd.v3._coalesce import Coalescer
 from aetcd.etcd.v3._codec import gateway_prefix
 from aetcd.etcd.v3._keyspace import V3KeySpace
 from aetcd.etcd.v3._store import V3Store
@@ -124,6 +125,16 @@ class Client(Keys):
     debug: Logs every call to the logger `aetcd.http` as a curl line, secrets replaced.
     trace: Hooks for metrics and tracing.
     clock: What sessions, locks and leaderships judge their trust by.
+    watch_sharing: False gives each watch a connection of its own; v3 only. By default they share a few streams, and do
+        by themselves without where a proxy lets none come up.
+    guard: Members whose answers are older than what was seen before, or of another cluster, are left out, and reads
+        never go back; v3 only. Where a linearizable read confirms them, the cluster was restored or replaced: a warning
+        is logged, watches end with HistoryLost, and calls go on. False believes every answer.
+    coalesce: Gets of single keys that wait at the same time share a request; v3 only. One by itself goes as ever, and
+        False sends each by itself.
+    coalesce_writes: The same for `set`; off by default, for it means more: sets that share a request have one revision
+        and are applied all or none, so that where its fate is open it is so for all of them. A refusal still reaches
+        only the caller whose set is to blame. Sets of one key are applied in the order of the calls.
 
     Every call takes `timeout=`, and with `full=True` answers a `Result`. Calls raise the errors of `aetcd.errors`; a
     write whose fate is open raises OutcomeUnknown and was not sent twice. Cancelling a write leaves its outcome
@@ -151,6 +162,10 @@ class Client(Keys):
         debug: bool = False,
         trace: Trace | None = None,
         clock: Clock = boot_clock,
+        watch_sharing: bool = True,
+        guard: bool = True,
+        coalesce: bool = True,
+        coalesce_writes: bool = False,
     ) -> None:
         if protocol not in {"auto", "v2", "v3"}:
             raise ConfigError(f'protocol must be "auto", "v2" or "v3", not {protocol!r}')
@@ -159,6 +174,7 @@ class Client(Keys):
         for argument, text in (("namespace", namespace), ("username", username or ""), ("password", password or "")):
             check_setting(text, argument)
         check_flag(consistent, "consistent")
+        check_flag(watch_sharing, "watch_sharing")
         if check_flag(debug, "debug"):
             show_on_stderr()
         rng = random.Random()
@@ -188,11 +204,16 @@ class Client(Keys):
         self._namespace = namespace
         self._consistent = consistent
         self._clock = clock
+        self._coalesce = check_flag(coalesce, "coalesce"), check_flag(coalesce_writes, "coalesce_writes")
         self._watches: WeakSet[Watch] = WeakSet()
         self._sessions: WeakSet[Session] = WeakSet()
         self._choosing: asyncio.Lock | None = None
         named = username is not None and password is not None
-        self._v3 = V3(Channel(self._pool, TokenAuth(self._fetch_token) if named else ANONYMOUS))
+        self._v3 = V3(
+            Channel(self._pool, TokenAuth(self._fetch_token) if named else ANONYMOUS),
+            watch_sharing=watch_sharing,
+            guard=check_flag(guard, "guard"),
+        )
         self._v2 = V2(Channel(self._pool, BasicAuth(username or "", password or "") if named else ANONYMOUS))
         self._credentials = (username or "", password or "")
         self._chosen = None if protocol == "auto" else self._named(protocol)
@@ -392,10 +413,13 @@ class Client(Keys):
     def _store(self) -> _ClientStore:
         return _ClientStore(self)
 
+    def _ready(self, timeout: Limit) -> tuple[KeySpace, Timeout] | None:
+        if self._chosen is None:
+            return None
+        return self._chosen.space, self._pool.timeout if timeout is None else Timeout.of(timeout)
+
     async def _start(self, timeout: Limit) -> tuple[KeySpace, Timeout]:
         limit = self._pool.timeout if timeout is None else Timeout.of(timeout)
-        if self._chosen is not None:
-            return self._chosen.space, limit
         # Each with its own patience, not behind another caller's who holds the lock.
         limit = await self._pool.prepared(limit)
         budget = Budget(limit, asyncio.get_running_loop().time)
@@ -432,7 +456,8 @@ class Client(Keys):
         if protocol == "v2":
             v2 = V2KeySpace(self._v2, self._namespace)
             return _Chosen(v2, V2Store(v2))
-        v3 = V3KeySpace(self._v3, self._namespace)
+        reads, writes = self._coalesce
+        v3 = V3KeySpace(self._v3, self._namespace, self._v3.hub, Coalescer(self._v3, reads=reads, writes=writes))
         return _Chosen(v3, V3Store(v3))
 
     def _spoken(self) -> str | None:

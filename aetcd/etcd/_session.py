@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,6 +21,7 @@ __all__ = ["Lease", "Session"]
 logger = logging.getLogger("aetcd")
 
 RENEWALS_PER_TTL = 6
+PHASE = random.random()  # of this process, so that those of one machine do not renew at the same moment
 LOOK_AT_CLOCK = 0.5  # seconds: timers of the loop stand still while the machine sleeps, the session's clock does not
 
 
@@ -149,7 +151,7 @@ class Session:
         async with anyio.create_task_group() as group:
             group.start_soon(self._notice_end, group.cancel_scope)
             while True:
-                await asyncio.sleep(self._granted_ttl / RENEWALS_PER_TTL)
+                await asyncio.sleep(_until_next(self._granted_ttl / RENEWALS_PER_TTL))
                 group.start_soon(self._attempt, group.cancel_scope)
 
     async def _notice_end(self, scope: anyio.CancelScope) -> None:
@@ -180,3 +182,8 @@ class Session:
         peers = self._peers()
         self._turn = (self._turn + 1) % len(peers)
         return (*peers[self._turn :], *peers[: self._turn])
+
+
+def _until_next(period: float) -> float:
+    """Seconds to the next of the moments that all sessions of this period share: their renewals travel together."""
+    return period - (asyncio.get_running_loop().time() - PHASE * period) % period

@@ -149,7 +149,7 @@ async def test_first_calls_at_once(etcd35: EtcdServer, prefix: str) -> None:
     """They ask for the version once."""
     sent: list[str] = []
     trace = aetcd.Trace(on_request=lambda event: sent.append(event.operation))
-    async with aetcd.Client(etcd35.url, trace=trace) as client:
+    async with aetcd.Client(etcd35.url, trace=trace, coalesce=False) as client:
         await asyncio.gather(*(client.get(f"{prefix}{n}") for n in range(20)))
     assert sent.count("v3 range") == 20
     assert sent.count("version") == 1

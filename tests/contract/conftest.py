@@ -3,14 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 import aetcd
-from aetcd.testing import EtcdServer
+from aetcd.testing import EtcdBinary, EtcdCluster, EtcdServer, etcd_binaries
+
+BINARIES: list[EtcdBinary | None] = [*etcd_binaries()] or [None]
+
+
+class ThreeMembers(EtcdCluster):
+    """A cluster where a test expects a server: `url` is the one member that a test puts a proxy before."""
+
+    @property
+    def url(self) -> str:
+        return self.peers[0]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On one server of each version, and on three members."""
+    if "etcd" in metafunc.fixturenames:
+        servers = [pytest.param((EtcdServer, binary), id=str(binary)) for binary in BINARIES]
+        clusters = [pytest.param((ThreeMembers, binary), id=f"{binary} x3") for binary in BINARIES]
+        metafunc.parametrize("etcd", servers + clusters, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of three members what would cost its time for nothing new: see `is_settled_by_one`."""
+    left_out = [item for item in items if is_settled_by_one(getattr(item, "callspec", None))]
+    config.hook.pytest_deselected(items=left_out)
+    kept = set(items).difference(left_out)
+    items[:] = [item for item in items if item in kept]
+
+
+def is_settled_by_one(case: Any) -> bool:
+    """v2 goes to three members of every version; v3 to those of 3.5 and later, and with shared watches only."""
+    match None if case is None else case.params:
+        case {"etcd": (kind, EtcdBinary() as binary), "speech": spoken} | {
+            "etcd": (kind, EtcdBinary() as binary),
+            "protocol": spoken,
+        }:
+            return kind is ThreeMembers and (spoken == "v3 alone" or (spoken == "v3" and not binary.at_least(3, 5)))
+    return False
+
+
+@pytest.fixture(scope="session")
+def etcd(request: pytest.FixtureRequest) -> Iterator[EtcdServer | ThreeMembers]:
+    """One server or cluster for the whole run, once for every version found. Keep to keys under `prefix`."""
+    kind, binary = request.param
+    with kind(binary=binary) as running:
+        yield running
 
 
 @pytest.fixture(params=["v3", "v2"])
@@ -21,7 +66,9 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def connect(etcd: EtcdServer, protocol: str) -> AsyncIterator[Callable[..., Awaitable[aetcd.Client]]]:
+async def connect(
+    etcd: EtcdServer | ThreeMembers, protocol: str
+) -> AsyncIterator[Callable[..., Awaitable[aetcd.Client]]]:
     """`await connect(**settings)`: a client that is closed when the test is over."""
     async with AsyncExitStack() as opened:
 

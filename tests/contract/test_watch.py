@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,26 @@ Eventually = Callable[..., Awaitable[None]]
 
 KEPT_BY_V2 = 1000
 """Events that a v2 server keeps, of all keys together."""
+
+
+@pytest.fixture(params=["v3", "v3 alone", "v2"])
+def speech(request: pytest.FixtureRequest) -> str:
+    """What clients speak, and whether each watch has a connection of its own."""
+    spoken: str = request.param
+    return spoken
+
+
+@pytest.fixture
+def protocol(speech: str) -> str:
+    return speech.split(maxsplit=1)[0]
+
+
+@pytest.fixture
+async def connect(connect: Connect, speech: str) -> Connect:
+    async def make(*peers: str, **settings: Any) -> aetcd.Client:
+        return await connect(*peers, **{"watch_sharing": "alone" not in speech, **settings})
+
+    return make
 
 
 async def take(changes: aetcd.Watch, count: int) -> list[aetcd.Change]:

@@ -93,6 +93,13 @@ REFUSALS = [
         OPEN,
     ),
     ("all SubConns are in TransientFailure, latest connection error: timed out", 14, 503, "ServerUnavailable", OPEN),
+    ("auth: invalid auth token", 2, 500, "Unauthenticated", STALE),
+    ("auth: user name is empty", 2, 500, "Unauthenticated", STALE),
+    ("auth: revision in header is old", 2, 500, "Unauthenticated", STALE),
+    ("auth: permission denied", 2, 500, "PermissionDenied", FINAL),
+    ("election: no leader", 2, 500, "KeyNotFound", FINAL),
+    ("election: not leader", 2, 500, "CompareFailed", FINAL),
+    ("mutex: session is expired", 2, 500, "LeaseNotFound", FINAL),
     ("unexpected EOF", 3, 400, "InvalidRequest", FINAL),
     ("invalid character 'x' looking for beginning of value", 3, 400, "InvalidRequest", FINAL),
 ]

@@ -19,7 +19,13 @@ from aetcd.etcd.v3._gateway import version_request
 
 @asynccontextmanager
 async def connected(
-    peers: Sequence[str], *, user: tuple[str, str] | None = None, prefix: str | None = None, timeout: float = 10.0
+    peers: Sequence[str],
+    *,
+    user: tuple[str, str] | None = None,
+    prefix: str | None = None,
+    timeout: float = 10.0,
+    watch_sharing: bool = False,
+    guard: bool = False,
 ) -> AsyncIterator[V3]:
     """The v3 API of these peers; as a user whose token is fetched when it is needed."""
     pool = Pool(
@@ -35,7 +41,7 @@ async def connected(
     if user is not None:
         # By the very channel that the token is for: fetching it must not wait for it.
         auth = TokenAuth(lambda: v3.auth.authenticate(*user))
-    v3 = V3(Channel(pool, auth), prefix=prefix)
+    v3 = V3(Channel(pool, auth), prefix=prefix, watch_sharing=watch_sharing, guard=guard)
     try:
         yield v3
     finally:

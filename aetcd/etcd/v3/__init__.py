@@ -7,12 +7,17 @@ lease = await client.v3.lease.grant(15)
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from aetcd.etcd.v3._admin import Cluster, Maintenance
 from aetcd.etcd.v3._auth import Auth
 from aetcd.etcd.v3._codec import Key, prefix_end
+from aetcd.etcd.v3._coordination import Elections, LeaderKey, LeaderResponse, Leaders, LockResponse, Locks, Won
 from aetcd.etcd.v3._gateway import Gateway
+from aetcd.etcd.v3._guard import Guard
+from aetcd.etcd.v3._hub import Hub
+from aetcd.etcd.v3._keepalive import KeepAlive
 from aetcd.etcd.v3._kv import KV
 from aetcd.etcd.v3._lease import Leases
 from aetcd.etcd.v3._models import (
@@ -39,7 +44,10 @@ from aetcd.etcd.v3._models import (
     ServerVersion,
     Status,
 )
+from aetcd.etcd.v3._native_watch import EventWatch, watch_events
 from aetcd.etcd.v3._ops import Delete, Get, Put
+from aetcd.etcd.v3._snapshot import SavedSnapshot, SnapshotStream
+from aetcd.etcd.v3._stm import ATTEMPTS, STM, Transaction
 from aetcd.etcd.v3._txn import (
     Compare,
     CreateRevision,
@@ -58,6 +66,7 @@ if TYPE_CHECKING:
     from aetcd._transport.timeouts import Timeout
 
 __all__ = [
+    "STM",
     "V3",
     "Alarm",
     "AlarmResponse",
@@ -69,18 +78,26 @@ __all__ = [
     "Delete",
     "DeleteRangeResponse",
     "DowngradeResponse",
+    "Elections",
     "Empty",
     "Event",
+    "EventWatch",
     "Get",
     "HashKVResponse",
     "HashResponse",
     "Header",
+    "KeepAlive",
     "Key",
     "KeyValue",
+    "LeaderKey",
+    "LeaderResponse",
+    "Leaders",
     "Lease",
     "LeaseGrant",
     "LeaseTimeToLive",
     "Leases",
+    "LockResponse",
+    "Locks",
     "Maintenance",
     "Member",
     "MemberChange",
@@ -91,13 +108,17 @@ __all__ = [
     "PutResponse",
     "RangeResponse",
     "Role",
+    "SavedSnapshot",
     "ServerVersion",
+    "SnapshotStream",
     "Status",
+    "Transaction",
     "Txn",
     "TxnBuilder",
     "TxnResult",
     "Value",
     "Version",
+    "Won",
     "prefix_end",
 ]
 
@@ -110,16 +131,25 @@ class V3(KV):
 
     A refusal raises the class of `aetcd.errors` that it means. A write without an answer raises OutcomeUnknown.
 
-    lease, auth, cluster, maintenance: The groups.
+    lease, auth, cluster, maintenance, lock, election: The groups.
     """
 
-    def __init__(self, channel: Channel, *, prefix: str | None = None) -> None:
-        """Speak by `channel`, to a gateway below `prefix`: found by the server's version where it is not given."""
-        self.gateway = Gateway(channel, prefix=prefix)
+    def __init__(
+        self, channel: Channel, *, prefix: str | None = None, watch_sharing: bool = False, guard: bool = False
+    ) -> None:
+        """Speak by `channel`, to a gateway below `prefix`: found by the server's version where it is not given.
+
+        watch_sharing: Have all watches share a few streams, and not a request for each.
+        guard: Leave out members whose answers contradict what was seen before: see `Guard`.
+        """
+        self.gateway = Gateway(channel, prefix=prefix, guard=Guard(time.monotonic) if guard else None)
+        self.hub = Hub(self.gateway) if watch_sharing else None
         self.lease = Leases(self.gateway)
         self.auth = Auth(self.gateway)
         self.cluster = Cluster(self.gateway)
         self.maintenance = Maintenance(self.gateway)
+        self.lock = Locks(self.gateway)
+        self.election = Elections(self.gateway)
 
     async def version(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> ServerVersion:
         """What the server runs, and what the cluster can speak. Needs no credentials."""
@@ -139,6 +169,66 @@ class V3(KV):
     async def commit(self, txn: Txn, *, timeout: float | Timeout | None = None, peer: str | None = None) -> TxnResult:
         """Send a transaction that was made as a value. Raises as `TxnBuilder.commit` does."""
         return await commit(self.gateway, txn, timeout=timeout, peer=peer)
+
+    def watch(
+        self,
+        key: Key,
+        *,
+        range_end: Key | None = None,
+        prefix: bool = False,
+        from_key: bool = False,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        no_put: bool = False,
+        no_delete: bool = False,
+        progress_notify: bool = True,
+        fragment: bool = True,
+        timeout: float | Timeout | None = None,
+    ) -> EventWatch:
+        """Events of a range, as an async iterator: `async with client.v3.watch("config/", prefix=True) as events`.
+
+        start_revision: The first revision wanted; 0 is from now on. That of the past is given first.
+        prev_kv: Have the server tell what stood there before.
+        no_put, no_delete: Have it leave out writes or deletions.
+        progress_notify: Have it tell how far it is while nothing happens (every ten minutes by default), so that
+            `revision` grows and less of the past is asked for after a break.
+        fragment: Let it cut what is large into several messages, which are joined again here.
+        timeout: Seconds for the watch to stand.
+
+        See `EventWatch`. Entering it raises what `range` raises, and HistoryLost where the start is compacted.
+        """
+        return watch_events(
+            self,
+            key,
+            range_end,
+            prefix,
+            from_key,
+            start_revision,
+            timeout,
+            prev_kv=prev_kv,
+            no_put=no_put,
+            no_delete=no_delete,
+            progress_notify=progress_notify,
+            fragment=fragment,
+        )
+
+    def stm(self, *, attempts: int = ATTEMPTS, timeout: float | Timeout | None = None) -> STM:
+        """A transaction that reads and writes as it goes, and is applied whole or not at all: a block or a function.
+
+            async with client.v3.stm() as txn:
+                txn.put("b", await txn.get("a") or b"")
+
+            @client.v3.stm(attempts=10)
+            async def copy(txn: Transaction, source: str, target: str) -> None:
+                txn.put(target, await txn.get(source) or b"")
+
+            await copy("a", "b")
+
+        See `STM` for what it promises.
+        attempts: How often a function is run at most.
+        timeout: Seconds for all requests of it together.
+        """
+        return STM(self.gateway, attempts=attempts, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"<V3 at {self.gateway.channel!r}>"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
@@ -19,6 +22,14 @@ from aetcd.etcd.v3._models import (
     MemberChange,
     MemberList,
     Status,
+)
+from aetcd.etcd.v3._snapshot import (
+    Progress,
+    SavedSnapshot,
+    SnapshotStream,
+    open_snapshot,
+    save,
+    taking_the_place_of,
 )
 
 if TYPE_CHECKING:
@@ -117,13 +128,18 @@ class Cluster:
 
 @frozen
 class Maintenance:
-    """The upkeep of members. `peer` is the URL of the member that a call is about; without it any one answers."""
+    """The upkeep of members.
+
+    Status, defragmentation, hashes and snapshots are about one member: `peer` is its URL, or `"any"` for whichever the
+    pool picks. It may be left out where the client knows one peer only, and else raises ValueError. No other member
+    answers in its place.
+    """
 
     _gateway: Gateway
 
     async def status(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> Status:
         """How the member is."""
-        return await self._gateway.ask(STATUS, {}, Status, timeout=timeout, peer=peer)
+        return await self._gateway.ask(STATUS, {}, Status, timeout=timeout, peer=self._member(peer))
 
     async def alarms(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> AlarmResponse:
         """The alarms that stand in the cluster."""
@@ -161,11 +177,11 @@ class Maintenance:
 
         Takes time with the size of the database: give `timeout`. Raises OutcomeUnknown where it runs out.
         """
-        return await self._gateway.ask(DEFRAGMENT, {}, Empty, timeout=timeout, peer=peer)
+        return await self._gateway.ask(DEFRAGMENT, {}, Empty, timeout=timeout, peer=self._member(peer))
 
     async def hash(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> HashResponse:
         """Hash of the member's whole database; it differs between members that compacted at different times."""
-        return await self._gateway.ask(HASH, {}, HashResponse, timeout=timeout, peer=peer)
+        return await self._gateway.ask(HASH, {}, HashResponse, timeout=timeout, peer=self._member(peer))
 
     async def hash_kv(
         self, revision: int = 0, *, timeout: float | Timeout | None = None, peer: str | None = None
@@ -175,7 +191,36 @@ class Maintenance:
         Raises Unsupported before etcd 3.5.10, RevisionCompacted, RevisionInFuture.
         """
         message = {"revision": whole(revision, "revision")}
-        return await self._gateway.ask(HASH_KV, message, HashKVResponse, timeout=timeout, peer=peer)
+        return await self._gateway.ask(HASH_KV, message, HashKVResponse, timeout=timeout, peer=self._member(peer))
+
+    async def snapshot(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+        timeout: float | Timeout | None = None,
+        peer: str | None = None,
+    ) -> SavedSnapshot:
+        """Save the member's whole database to a file, for `etcdutl snapshot restore` (`etcdctl` before 3.5).
+
+        path: It is written under another name in the same folder and takes this one, in place of what stood there, when
+            it is whole, its SHA-256 was right and it is on disk. An error or a cancel leaves nothing behind.
+        progress: Called with the bytes that have come and those still to come, again and again; what it raises ends it.
+        timeout: Limits of the beginning; the rest has none, but for a member that falls silent.
+
+        Raises DecodeError for a wrong checksum, OSError for the file, and what the pool raises.
+        """
+        target = Path(path)
+        with taking_the_place_of(target) as file:
+            async with self.snapshot_stream(timeout=timeout, peer=peer) as stream:
+                await save(stream, file, progress)
+        return SavedSnapshot(path=target, size=stream.done, sha256=stream.sha256, peer=stream.peer)
+
+    def snapshot_stream(
+        self, *, timeout: float | Timeout | None = None, peer: str | None = None
+    ) -> AbstractAsyncContextManager[SnapshotStream]:
+        """As `snapshot`, piece by piece: `async with ... as pieces`, then `async for piece in pieces`."""
+        return open_snapshot(self._gateway, timeout=timeout, peer=self._member(peer))
 
     async def move_leader(
         self, target_id: int, *, timeout: float | Timeout | None = None, peer: str | None = None
@@ -204,6 +249,12 @@ class Maintenance:
         message = {"action": action, "version": version}
         effect = Effect.READ if action == "VALIDATE" else Effect.ONCE
         return await self._gateway.ask(DOWNGRADE, message, DowngradeResponse, effect=effect, timeout=timeout, peer=peer)
+
+    def _member(self, peer: str | None) -> str | None:
+        """The member to ask. Never one that the pool picked behind the caller's back."""
+        if peer is None and len(self._gateway.channel.pool.peers) > 1:
+            raise ValueError('peer must name the member that is meant, or be "any": this client knows several')
+        return None if peer == "any" else peer
 
 
 def _urls(peer_urls: Sequence[str]) -> list[str]:

@@ -51,6 +51,7 @@ class Route:
     needs: The first etcd version that has it; None for those that every v3 server has.
     old_path: Where it stands below `/v3beta` and `/v3alpha`, if elsewhere.
     secret: Its body holds credentials.
+    guarded: Its answers begin with a header that tells where the key space is.
     """
 
     operation: str
@@ -59,6 +60,7 @@ class Route:
     needs: str | None = None
     old_path: str | None = None
     secret: bool = False
+    guarded: bool = False
 
     def request(self, prefix: str, body: bytes, *, effect: Effect | None = None) -> Request:
         """The request, for a gateway below `prefix`. `effect` is for the one whose contents decide it."""

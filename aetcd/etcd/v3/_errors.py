@@ -23,6 +23,7 @@ from aetcd.errors import (
     AetcdError,
     AuthFailed,
     ClusterRefused,
+    CompareFailed,
     InvalidRequest,
     KeyNotFound,
     LeaseExists,
@@ -48,7 +49,7 @@ _Meaning = tuple[type[ServerError], Verdict]
 
 FINAL, NOT_NOW, OPEN, STALE = Verdict.FINAL, Verdict.NOT_NOW, Verdict.OPEN, Verdict.STALE_CREDENTIALS
 
-# Without the `etcdserver: ` that stands before each.
+# Without the `etcdserver: ` that stands before each, or the `auth: ` that the maintenance calls leave as it was.
 MEANINGS: dict[str, _Meaning] = {
     "key is not provided": (InvalidRequest, FINAL),
     "key not found": (KeyNotFound, FINAL),
@@ -108,6 +109,7 @@ MEANINGS: dict[str, _Meaning] = {
     # What a call without any token gets, so also when authentication was turned on under a running client.
     "user name is empty": (Unauthenticated, STALE),
     "revision of auth store is old": (Unauthenticated, STALE),
+    "revision in header is old": (Unauthenticated, STALE),  # the same, as the maintenance calls say it
     # Checked on arrival, before anything is proposed.
     "no leader": (NoLeader, NOT_NOW),
     "not capable": (ServerUnavailable, NOT_NOW),
@@ -125,6 +127,10 @@ MEANINGS: dict[str, _Meaning] = {
     "context deadline exceeded": (ServerUnavailable, OPEN),
     "context canceled": (ServerUnavailable, OPEN),
     "request canceled": (ServerUnavailable, OPEN),
+    # What the server's own lock and election say, all with code 2.
+    "election: no leader": (KeyNotFound, FINAL),
+    "election: not leader": (CompareFailed, FINAL),
+    "mutex: session is expired": (LeaseNotFound, FINAL),
 }
 
 # Texts with facts in them. The gateway reaches its own server by a connection of its own, which may break.
@@ -193,7 +199,7 @@ class Fault:
     @property
     def meaning(self) -> _Meaning:
         """The class of the error, and the verdict on the request."""
-        text = self.text.removeprefix("etcdserver: ")
+        text = self.text.removeprefix("etcdserver: ").removeprefix("auth: ")
         known = MEANINGS.get(text)
         if known is None and self.code is not None:
             known = next((meaning for fragment, meaning in _FRAGMENTS if fragment in text), _BY_CODE.get(self.code))

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from aetcd._wire.decode import decode
-from aetcd._wire.message import Effect
+from aetcd._wire.message import Effect, Request
 from aetcd.errors import DecodeError
 from aetcd.etcd.v3._codec import Key, Route, Wire, body_of, key_range, whole
 from aetcd.etcd.v3._errors import error_of, fault_of
 from aetcd.etcd.v3._models import NO_HEADER, Event, Header
 
-__all__ = ["WATCH", "WatchFrame", "cancel_request", "create_request", "decode_frame", "progress_request"]
+__all__ = [
+    "WATCH",
+    "WatchFrame",
+    "cancel_request",
+    "create_request",
+    "decode_frame",
+    "progress_request",
+    "watch_request",
+]
 
 WATCH = Route(operation="v3 watch", path="/watch", effect=Effect.READ)
+
+# A member that has lost its leader then ends the stream with `no leader`, and does not keep silent for ever.
+_HAS_LEADER = {"Grpc-Metadata-hasleader": "true"}
+
+
+def watch_request(prefix: str, body: bytes) -> Request:
+    """The request whose answer is a watch stream; `body` is the first message."""
+    request = WATCH.request(prefix, body)
+    return evolve(request, headers={**request.headers, **_HAS_LEADER})
 
 
 @frozen(kw_only=True)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
+from aetcd._transport.timeouts import LEAST, Timeout
 from aetcd._wire.decode import decode
-from aetcd._wire.message import Effect, Request, Response, judge_by_status
+from aetcd._wire.message import NO_HEADERS, Effect, Request, Response, judge_by_status
+from aetcd.errors import ConnectFailed, TransportError
 from aetcd.etcd.v3._codec import Route, Wire, body_of, gateway_prefix, read_renamed
 from aetcd.etcd.v3._errors import error_of, fault_of
+from aetcd.etcd.v3._guard import GRACE, Doubt, Guard, Seen
 from aetcd.etcd.v3._models import ServerVersion
 
 if TYPE_CHECKING:
     from aetcd._transport.pool import Channel
-    from aetcd._transport.timeouts import Timeout
 
 __all__ = ["Gateway", "read_version", "version_request"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("aetcd")
+
+SHUNNED = 60.0  # seconds for which a member of another cluster is not asked
+CONFIRMED_WITHIN = 2.0  # seconds for a linearizable read to settle a doubt
 
 
 def version_request() -> Request:
@@ -34,16 +43,31 @@ def read_version(body: bytes) -> ServerVersion:
     return ServerVersion(server=told.get("etcdserver", ""), cluster=told.get("etcdcluster", ""))
 
 
+def present(prefix: str) -> Request:
+    """Asks where the cluster is, by a linearizable read of a key that may be anyone's."""
+    message = {"key": b"\0", "count_only": True}
+    return Route(operation="v3 range", path="/kv/range", effect=Effect.READ).request(prefix, body_of(message))
+
+
+def linearizable(message: Any) -> Any:
+    """A request, or part of one, without the wish to be answered from a member's own copy."""
+    if isinstance(message, dict):
+        return {name: linearizable(value) for name, value in message.items() if name != "serializable"}
+    return [linearizable(value) for value in message] if isinstance(message, list) else message
+
+
 @define(eq=False)
 class Gateway:
     """Asks the gateway, below the prefix that its server's version has.
 
     channel: The pool, with the credentials of this client.
     prefix: Found by `/version` at the first call where it is not given.
+    guard: Judges what reads and writes of keys are answered, unless a peer was asked for by name; None for none.
     """
 
     channel: Channel
     prefix: str | None = field(default=None, kw_only=True)
+    guard: Guard | None = field(default=None, kw_only=True)
 
     async def version(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> ServerVersion:
         """What the server runs."""
@@ -87,13 +111,58 @@ class Gateway:
         timeout: float | Timeout | None = None,
         peer: str | None = None,
         anonymous: bool = False,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> Response:
-        """As `send`, with who answered."""
+        """As `send`, with who answered, and with headers beside those that every call has."""
         prefix = self.prefix or await self.resolve(timeout=timeout, peer=peer)
         request = route.request(prefix, body_of(message), effect=effect)
-        response = await self.channel.send(request, timeout=timeout, peer=peer, anonymous=anonymous)
+        if headers:
+            request = evolve(request, headers={**request.headers, **headers})
+        guard = self.guard if route.guarded and peer is None else None
+        if guard is None:
+            response = await self.channel.send(request, timeout=timeout, peer=peer, anonymous=anonymous)
+            route.check(response)
+            return response
+        before, started = guard.seen, guard.clock()
+        response = await self.channel.send(request, timeout=timeout, anonymous=anonymous)
         route.check(response)
-        return response
+        doubt = guard.look(response.peer, response.body, before)
+        if doubt is None:
+            return response
+        reads = request.effect is Effect.READ
+        question = route.request(prefix, body_of(linearizable(message)), effect=effect) if reads else present(prefix)
+        limits = self.channel.pool.timeout if timeout is None else Timeout.of(timeout)
+        left = max(LEAST, min(CONFIRMED_WITHIN, limits.total - (guard.clock() - started)))
+        return await self._settle(doubt, guard, before, question, response, reads, left)
+
+    async def _settle(
+        self,
+        doubt: Doubt,
+        guard: Guard,
+        before: Seen,
+        question: Request,
+        response: Response,
+        reads: bool,
+        seconds: float,
+    ) -> Response:
+        """Find out whether the member is wrong, or all that was seen before: by a linearizable read elsewhere.
+
+        What is answered is the answer to that, where a read was asked for and it comes in time.
+        """
+        pool = self.channel.pool
+        if doubt is not Doubt.LATE:
+            pool.distrust(response.peer, doubt.value, seconds=SHUNNED if doubt is Doubt.FOREIGN else GRACE)
+        try:
+            confirmed = await self.channel.send(question, timeout=seconds)
+        except TransportError:
+            return response  # without a quorum an older answer is better than none
+        if confirmed.status != 200:
+            return response
+        if guard.look(confirmed.peer, confirmed.body, before) is not None and guard.reset(confirmed.body):
+            logger.warning("the cluster is another one, or was restored: at %s, %s", confirmed.peer, doubt.value)
+            pool.trust_again()
+            pool.break_streams(ConnectFailed("the cluster is another one, or was restored", peer=confirmed.peer))
+        return confirmed if reads else response
 
     async def ask(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import anyio
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 
 from aetcd._transport.timeouts import Budget, Timeout
 from aetcd.errors import (
@@ -24,7 +24,9 @@ from aetcd.errors import (
 from aetcd.etcd._session import Session
 from aetcd.etcd._values import Node, Result
 from aetcd.etcd.v3 import V3
+from aetcd.etcd.v3._coalesce import Coalescer
 from aetcd.etcd.v3._codec import prefix_end
+from aetcd.etcd.v3._hub import Hub
 from aetcd.etcd.v3._models import DeleteRangeResponse, KeyValue, PutResponse, RangeResponse
 from aetcd.etcd.v3._ops import Delete, Get, Put
 from aetcd.etcd.v3._session import V3Lease, lease_of
@@ -41,28 +43,41 @@ _NOT_TEXT = "surrogateescape"
 
 @define(eq=False)
 class V3KeySpace:
-    """Keys are text, written behind the namespace; what v2 calls a directory is a prefix that ends in `/`."""
+    """Keys are text, written behind the namespace; what v2 calls a directory is a prefix that ends in `/`.
+
+    hub: Where watches share their streams; None to have a request for each.
+    coalescer: Where gets and sets of single keys share requests; by default each has its own.
+    """
 
     v3: V3
     namespace: str
+    hub: Hub | None = None
+    coalescer: Coalescer = field(
+        default=Factory(lambda self: Coalescer(self.v3, reads=False, writes=False), takes_self=True)
+    )
     name: str = field(default="v3", init=False)
 
     # Reading
 
-    async def get(self, key: str, *, consistent: bool, full: bool, timeout: Timeout) -> Result | None:
+    async def value(self, key: str, *, consistent: bool, timeout: Timeout) -> bytes | None:
+        """What a key holds, or None."""
+        kv, _ = await self.coalescer.get(self.server_key(key), serializable=not consistent, timeout=timeout)
+        return None if kv is None else kv.value
+
+    async def get(self, key: str, *, consistent: bool, timeout: Timeout) -> Result | None:
         """One key, or None."""
-        budget = self._budget(timeout)
-        answer = await self.v3.range(self.server_key(key), serializable=not consistent, timeout=budget.left())
-        if not answer.kvs:
-            return None
-        node = self.read(answer.kvs[0])
-        if full and node.lease:
-            node = evolve(node, ttl=await self._ttl_of(node.lease, budget))
-        return Result(action="get", node=node, revision=answer.header.revision)
+        return await self.find(key, consistent=consistent, full=True, timeout=timeout)
 
     async def find(self, key: str, *, consistent: bool, full: bool, timeout: Timeout) -> Result | None:
-        """The same: there are no directories."""
-        return await self.get(key, consistent=consistent, full=full, timeout=timeout)
+        """The same: there are no directories. Its TTL is asked for where `full`."""
+        budget = self._budget(timeout)
+        kv, revision = await self.coalescer.get(self.server_key(key), serializable=not consistent, timeout=timeout)
+        if kv is None:
+            return None
+        node = self.read(kv)
+        if full and node.lease:
+            node = evolve(node, ttl=await self._ttl_of(node.lease, budget))
+        return Result(action="get", node=node, revision=revision)
 
     async def ls(self, key: str, *, consistent: bool, timeout: Timeout) -> Result:
         """The keys right under it, and one directory for each prefix there."""
@@ -106,11 +121,16 @@ class V3KeySpace:
 
     async def set(
         self, key: str, raw: bytes, *, ttl: int | None, session: Session | None, full: bool, timeout: Timeout
-    ) -> Result:
+    ) -> Result | None:
         """Put."""
+        name = self.server_key(key)
+        if ttl is None:
+            lease = 0 if session is None else lease_of(session)
+            answer = await self.coalescer.put(name, raw, lease=lease, prev_kv=full, timeout=timeout)
+            return self._written("set", key, raw, lease, ttl, answer) if full else None
 
         async def write(lease: int, budget: Budget) -> Result:
-            answer = await self.v3.put(self.server_key(key), raw, lease=lease, prev_kv=full, timeout=budget.left())
+            answer = await self.coalescer.put(name, raw, lease=lease, prev_kv=full, timeout=budget.left())
             return self._written("set", key, raw, lease, ttl, answer)
 
         return await self._with_lease(write, ttl, session, timeout)
@@ -234,17 +254,17 @@ class V3KeySpace:
 
         base = self._bytes(key)
         if not recursive:
-            return RangeFeed(key, self.v3.gateway, self.v3, self.server_key(key), None, read)
+            return RangeFeed(key, self.v3.gateway, self.v3, self.server_key(key), None, read, self.hub)
         first, end = self._under(key)
         if not key or key.endswith("/"):
-            return RangeFeed(f"{key}...", self.v3.gateway, self.v3, first, end, read)
+            return RangeFeed(f"{key}...", self.v3.gateway, self.v3, first, end, read, self.hub)
         # One range from the key to the end of what is under it: keys such as `key-x` in between are not wanted.
         under = first
 
         def read_wanted(kv: KeyValue) -> Node | None:
             return read(kv) if kv.key == base or kv.key.startswith(under) else None
 
-        return RangeFeed(f"{key}/...", self.v3.gateway, self.v3, base, end, read_wanted)
+        return RangeFeed(f"{key}/...", self.v3.gateway, self.v3, base, end, read_wanted, self.hub)
 
     def lease(self) -> V3Lease:
         """A lease, not granted yet."""

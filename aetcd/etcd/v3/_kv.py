@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPACT", "DELETE_RANGE", "KV", "PUT", "RANGE"]
 
-RANGE = Route(operation="v3 range", path="/kv/range", effect=Effect.READ)
-PUT = Route(operation="v3 put", path="/kv/put", effect=Effect.ONCE)
-DELETE_RANGE = Route(operation="v3 delete range", path="/kv/deleterange", effect=Effect.ONCE)
+RANGE = Route(operation="v3 range", path="/kv/range", effect=Effect.READ, guarded=True)
+PUT = Route(operation="v3 put", path="/kv/put", effect=Effect.ONCE, guarded=True)
+DELETE_RANGE = Route(operation="v3 delete range", path="/kv/deleterange", effect=Effect.ONCE, guarded=True)
 COMPACT = Route(operation="v3 compact", path="/kv/compaction", effect=Effect.ONCE)
 
 

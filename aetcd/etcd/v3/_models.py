@@ -7,7 +7,7 @@ The gateway leaves out every zero, false and empty value, so each field has its 
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
 from attrs import field, frozen
 
@@ -39,14 +39,11 @@ __all__ = [
     "RoleList",
     "ServerVersion",
     "Status",
-    "Streamed",
     "Token",
     "TxnResponse",
     "User",
     "UserList",
 ]
-
-T = TypeVar("T")
 
 PermissionType = Literal["READ", "WRITE", "READWRITE"]
 
@@ -155,13 +152,6 @@ class Event:
     type: Literal["PUT", "DELETE"] = "PUT"
     kv: KeyValue = field(factory=KeyValue)
     prev_kv: KeyValue | None = None
-
-
-@frozen(kw_only=True)
-class Streamed(Generic[T]):
-    """One message of a stream: the gateway wraps each in `result`."""
-
-    result: T
 
 
 @frozen(kw_only=True)

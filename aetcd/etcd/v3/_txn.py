@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 # A transaction that writes; one that only reads is sent as READ.
-TXN = Route(operation="v3 txn", path="/kv/txn", effect=Effect.ONCE)
+TXN = Route(operation="v3 txn", path="/kv/txn", effect=Effect.ONCE, guarded=True)
 
 _Relation = Literal["EQUAL", "NOT_EQUAL", "GREATER", "LESS"]
 

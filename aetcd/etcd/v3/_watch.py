@@ -1,34 +1,35 @@
-"""Watching a range of keys over the gateway: one request, whose answer has no end."""
+"""Watching a range of keys over the gateway: on a stream that is shared, or by a request whose answer has no end."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from aetcd._transport.streams import Stream
 from aetcd._wire.framing import JSONValues
-from aetcd.errors import ConnectFailed, HistoryLost, PermissionDenied, RevisionCompacted, Unauthenticated, WatchRefused
-from aetcd.etcd._values import Change, Node
-from aetcd.etcd._watch import Batch, Snapshot
-from aetcd.etcd.v3._codec import Key
-from aetcd.etcd.v3._frames import WATCH, WatchFrame, create_request, decode_frame
+from aetcd.errors import ConnectFailed, HistoryLost, PermissionDenied, RevisionCompacted, Unauthenticated
+from aetcd.etcd._feed import Batch, Share, SharedFeed, Sink, Snapshot
+from aetcd.etcd._values import Node
+from aetcd.etcd.v3._codec import Key, key_range
+from aetcd.etcd.v3._frames import WATCH, WatchFrame, create_request, decode_frame, watch_request
 from aetcd.etcd.v3._gateway import Gateway
+from aetcd.etcd.v3._hub import Hub
 from aetcd.etcd.v3._kv import KV
-from aetcd.etcd.v3._models import Event, Header, KeyValue
+from aetcd.etcd.v3._link import SharedWatch
+from aetcd.etcd.v3._models import Header, KeyValue
+from aetcd.etcd.v3._reader import Reader, refusal
 
 __all__ = ["RangeFeed"]
 
-# A member that has lost its leader then ends the watch with `no leader`, and does not keep silent for ever.
-_HAS_LEADER = {"Grpc-Metadata-hasleader": "true"}
-
 
 @define(eq=False)
-class RangeFeed:
+class RangeFeed(SharedFeed):
     """The changes of a range of keys.
 
     read: A key and value as the caller knows it, or None for a key in the range that is not wanted.
+    hub: Where it is shared; None to have a request of its own.
     """
 
     name: str
@@ -37,27 +38,28 @@ class RangeFeed:
     key: Key
     range_end: Key | None
     read: Callable[[KeyValue], Node | None]
-    _cluster: int = field(default=0, init=False)
+    hub: Hub | None = None
+    cluster: int = field(default=0, init=False)
+    resets: int = field(default=0, init=False)
+
+    def share(self, sink: Sink) -> Share | None:
+        """As `SharedFeed.share`."""
+        first, end = key_range(self.key, self.range_end, False, False)
+        # The refusal of an empty range has no name on it, so it is left to a stream of its own.
+        if self.hub is None or (end not in {b"", b"\0"} and end <= first):
+            return None
+        watch = SharedWatch(self, sink, self.hub.place, Reader(self.read))
+        return watch if self.hub.place(watch) else None
 
     @asynccontextmanager
     async def open(self, since: int | None) -> AsyncIterator[_RangeSource]:
         """Read from revision `since` on, or from now."""
-        prefix = await self.gateway.resolve()
-        body = create_request(
-            self.key,
-            range_end=self.range_end,
-            start_revision=since or 0,
-            prev_kv=True,
-            progress_notify=True,
-            fragment=True,
-        )
-        request = WATCH.request(prefix, body)
-        request = evolve(request, headers={**request.headers, **_HAS_LEADER})
+        request = watch_request(await self.gateway.resolve(), self.request(0, since))
         renewed = False
         while True:
             stale = self.gateway.channel.auth.current()
             async with self.gateway.channel.stream(request) as stream:
-                source = _RangeSource(self, stream)
+                source = _RangeSource(stream, Reader(self.read))
                 try:
                     await source.stand()
                 except (Unauthenticated, PermissionDenied):
@@ -66,9 +68,22 @@ class RangeFeed:
                         raise
                     renewed = True
                     continue
-                await self._check_history(source.header, since)
+                if self.in_doubt(source.header, since):
+                    self.check(await self.present(), since)
                 yield source
                 return
+
+    def request(self, watch_id: int, since: int | None) -> bytes:
+        """What asks for it on a stream."""
+        return create_request(
+            self.key,
+            range_end=self.range_end,
+            start_revision=since or 0,
+            prev_kv=True,
+            progress_notify=True,
+            fragment=True,
+            watch_id=watch_id,
+        )
 
     async def snapshot(self, revision: int | None = None) -> Snapshot:
         """All that exists, read page by page at one revision."""
@@ -82,20 +97,36 @@ class RangeFeed:
             raise HistoryLost(f"revision {revision} is compacted: {e}") from e
         return Snapshot(revision=at, nodes=nodes)
 
-    async def _check_history(self, header: Header, since: int | None) -> None:
-        """Make sure that what is watched is the history that the cursor belongs to.
+    # Whether what is watched is the history that the cursor belongs to
+
+    def in_doubt(self, header: Header, since: int | None) -> bool:
+        """Whether the present revision must be asked for, since the member that answered has not reached `since`.
 
         Of a start revision in the future the server says nothing, and then is silent until it is reached: for ever,
-        where the cluster was restored from a backup.
+        where the cluster was restored from a backup. Raises HistoryLost where it is another cluster for certain.
         """
-        if self._cluster and header.cluster_id != self._cluster:
-            raise HistoryLost(f"this is another cluster: {header.cluster_id:x}, and no longer {self._cluster:x}")
-        self._cluster = header.cluster_id
-        if since is None or header.revision >= since - 1:
-            return
-        # The member may only be behind: a linearizable read knows, of a key that may be read where it may be watched.
-        present = (await self.kv.range(self.key, count_only=True)).header
-        if present.revision < since - 1 or present.cluster_id != self._cluster:
+        before, self.cluster = self.cluster, header.cluster_id
+        if before and header.cluster_id != before:
+            raise HistoryLost(f"this is another cluster: {header.cluster_id:x}, and no longer {before:x}")
+        guard = self.gateway.guard
+        if guard is not None and guard.resets != self.resets:
+            self.resets = guard.resets
+            # It may have come beyond the cursor since, but by another way.
+            if before:
+                raise HistoryLost("the cluster was restored from a backup")
+        return since is not None and header.revision < since - 1
+
+    async def present(self) -> Header:
+        """Where the cluster is: a linearizable read, of a key that may be read where it may be watched."""
+        return (await self.kv.range(self.key, count_only=True)).header
+
+    async def try_read(self, peer: str) -> None:
+        """Read the range, as little of it as can be. Raises what keeps the user from it."""
+        await self.kv.range(self.key, range_end=self.range_end, keys_only=True, limit=1, serializable=True, peer=peer)
+
+    def check(self, present: Header, since: int | None) -> None:
+        """Raises HistoryLost where the cluster, and not only a member that is behind, has not reached `since`."""
+        if self.in_doubt(present, since):
             raise HistoryLost(f"the cluster is at revision {present.revision}, before {since}: it was restored")
 
 
@@ -103,12 +134,11 @@ class RangeFeed:
 class _RangeSource:
     """One open watch stream with one watch on it."""
 
-    feed: RangeFeed
     stream: Stream
+    reader: Reader
     header: Header = field(factory=Header)
     _values: JSONValues = field(factory=JSONValues)
     _frames: list[WatchFrame] = field(factory=list)
-    _fragments: list[Event] = field(factory=list)
 
     @property
     def revision(self) -> int:
@@ -131,15 +161,7 @@ class _RangeSource:
         batches: list[Batch] = []
         for frame in frames:
             self._refused(frame)
-            self._fragments += frame.events
-            # Fragments may be cut within one revision: only with the last of them is it whole.
-            if frame.fragment:
-                continue
-            events, self._fragments = self._fragments, []
-            if events:
-                batches += self._batches(events)
-            elif not frame.created:
-                batches.append(Batch(revision=frame.header.revision))
+            batches += self.reader.batches(frame)
         return batches
 
     async def _read(self) -> None:
@@ -157,36 +179,5 @@ class _RangeSource:
         WATCH.check(self.stream.response(body))
 
     def _refused(self, frame: WatchFrame) -> None:
-        if not frame.canceled:
-            return
-        if frame.compact_revision:
-            raise HistoryLost(
-                f"revisions before {frame.compact_revision} are compacted", first_available=frame.compact_revision
-            )
-        reason = frame.cancel_reason or "the server ended the watch and gave no reason"
-        if "permission denied" in reason.lower() or "PermissionDenied" in reason:
-            raise PermissionDenied(reason, status=200, peer=self.stream.peer, operation=WATCH.operation)
-        raise WatchRefused(f"{WATCH.operation} at {self.stream.peer}: {reason}")
-
-    def _batches(self, events: list[Event]) -> list[Batch]:
-        """Events in order of revision, those of one revision together."""
-        batches: list[Batch] = []
-        changes: list[Change] = []
-        revision = events[0].kv.mod_revision
-        for event in events:
-            if event.kv.mod_revision != revision:
-                batches.append(Batch(revision=revision, items=tuple(changes)))
-                changes, revision = [], event.kv.mod_revision
-            node = self.feed.read(event.kv)
-            if node is not None:
-                changes.append(self._change(event, node))
-        batches.append(Batch(revision=revision, items=tuple(changes)))
-        return batches
-
-    def _change(self, event: Event, node: Node) -> Change:
-        previous = None if event.prev_kv is None else self.feed.read(event.prev_kv)
-        if event.type == "DELETE":
-            return Change(
-                kind="delete", node=Node(key=node.key, modified_revision=event.kv.mod_revision), previous=previous
-            )
-        return Change(kind="put", node=node, previous=previous)
+        if frame.canceled:
+            raise refusal(frame, self.stream.peer)
