@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+from aiohttp.client_proto import ResponseHandler
 from attrs import define
 from yarl import URL
 
@@ -54,7 +55,7 @@ def failure(error: Exception, *, peer: str, operation: str, connected: bool = Tr
 
 
 def _failed(error: Exception, running: _Running, peer: Peer, request: Request) -> TransportError:
-    return failure(error, peer=peer.url, operation=request.operation, connected=running.connected)
+    return failure(error, peer=peer.url, operation=request.operation, connected=not running.connecting)
 
 
 def _cause(error: Exception) -> BaseException | None:
@@ -64,12 +65,30 @@ def _cause(error: Exception) -> BaseException | None:
 
 @define(eq=False)
 class _Running:
-    """An exchange under way: what ends it, and whether it has had its connection."""
+    """An exchange under way.
 
-    task: asyncio.Task[Any] | None
-    limit: asyncio.Timeout
+    due: When it is given up, by the loop's clock.
+    cancels: How often its task had been cancelled when it began.
+    late: It was given up: its task is cancelled, for no other reason.
+    connecting: Its connection does not stand yet, so that certainly nothing was sent.
+    """
+
+    task: asyncio.Task[Any]
     due: float
-    connected: bool = False
+    cancels: int
+    late: bool = False
+    connecting: bool = False
+
+    def give_up(self) -> None:
+        """What `asyncio.timeout` does too, which would need a timer and two coroutines for each exchange."""
+        if not self.late:
+            self.late = True
+            self.task.cancel()
+
+    @property
+    def overdue(self) -> bool:
+        """To be asked once, where the task was cancelled: whether that was by `give_up` alone."""
+        return self.late and self.task.uncancel() <= self.cancels
 
 
 _Register = dict["asyncio.Task[Any] | None", _Running]
@@ -107,17 +126,20 @@ class HTTP:
         """
         running = self._begin(total)
         try:
-            async with running.limit:
-                answer = await self._ordinary.request(
-                    request.method,
-                    URL(peer.url + request.path, encoded=True),
-                    data=_data(request.body),
-                    headers={**request.headers, **headers} if headers else request.headers,
-                    timeout=_timeout(connect, read),
-                    allow_redirects=False,
-                )
-                body = await answer.read()
-                return Response(status=answer.status, headers=answer.headers, body=body, peer=peer.url)
+            answer = await self._ordinary.request(
+                request.method,
+                URL(peer.url + request.path, encoded=True),
+                data=_data(request.body),
+                headers={**request.headers, **headers} if headers else request.headers,
+                timeout=_timeout(connect, read),
+                allow_redirects=False,
+            )
+            body = await answer.read()
+            return Response(status=answer.status, headers=answer.headers, body=body, peer=peer.url)
+        except asyncio.CancelledError as e:
+            if running.overdue:
+                raise _failed(TimeoutError(), running, peer, request) from e
+            raise
         except (aiohttp.ClientError, OSError) as e:  # OSError is also the base of TimeoutError
             raise _failed(e, running, peer, request) from _cause(e)
         finally:
@@ -146,15 +168,18 @@ class HTTP:
         if isinstance(body, Upload):
             body.progress = partial(self._prolong, running, first_byte)
         try:
-            async with running.limit:
-                return await self._streams.request(
-                    request.method,
-                    URL(peer.url + request.path, encoded=True),
-                    data=_data(request.body) if body is None else body,
-                    headers=headers,
-                    timeout=_timeout(connect, None),
-                    allow_redirects=False,
-                )
+            return await self._streams.request(
+                request.method,
+                URL(peer.url + request.path, encoded=True),
+                data=_data(request.body) if body is None else body,
+                headers=headers,
+                timeout=_timeout(connect, None),
+                allow_redirects=False,
+            )
+        except asyncio.CancelledError as e:
+            if running.overdue:
+                raise _failed(TimeoutError(), running, peer, request) from e
+            raise
         except (aiohttp.ClientError, OSError) as e:
             if body is not None and body.error is not None:
                 raise body.error from None
@@ -166,11 +191,13 @@ class HTTP:
         """An exchange of the running task begins."""
         if self._closed:
             raise ClientClosed("the client was closed")
+        task = asyncio.current_task()
+        assert task is not None
         # aiohttp's own limit of the total is not used: it rounds up to whole seconds, and cannot be brought forward.
-        running = _Running(asyncio.current_task(), asyncio.timeout(None), self._loop.time() + total)
+        running = _Running(task, self._loop.time() + total, task.cancelling())
         if running.due < self._next_due:
             self._look_at(running.due)
-        self._running[running.task] = running
+        self._running[task] = running
         return running
 
     def _end(self, running: _Running) -> None:
@@ -194,8 +221,8 @@ class HTTP:
         for running in self._running.values():
             if running.due > now:
                 self._next_due = min(self._next_due, running.due)
-            elif not running.limit.expired():
-                running.limit.reschedule(0.0)
+            else:
+                running.give_up()
         if self._next_due < math.inf:
             self._look_at(self._next_due)
 
@@ -208,8 +235,7 @@ class HTTP:
         # Connections are closed after their users are gone: aiohttp would leave who reads a body waiting for ever, or
         # give it a RuntimeError.
         for running in self._running.values():
-            if not running.limit.expired():
-                running.limit.reschedule(0.0)
+            running.give_up()
         # A peer that takes no more bytes would hold up the closing of its connection.
         with anyio.move_on_after(CLOSING, shield=True):
             try:
@@ -223,18 +249,21 @@ class HTTP:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes which exchange has its connection: until then it is certain that nothing of it was sent."""
+    """Notes which exchange waits for its connection: until that stands it is certain that nothing was sent."""
 
     def __init__(self, running: _Register, context: ssl.SSLContext | None) -> None:
         super().__init__(limit=0, keepalive_timeout=IDLE, ssl=True if context is None else context)
         self._running = running
 
-    async def connect(
+    # What a connector is for; one that was kept is taken without it.
+    async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
-        connection = await super().connect(req, traces, timeout)
-        self._running[asyncio.current_task()].connected = True
-        return connection
+    ) -> ResponseHandler:
+        running = self._running[asyncio.current_task()]
+        running.connecting = True
+        made = await super()._create_connection(req, traces, timeout)
+        running.connecting = False
+        return made
 
 
 def _data(body: bytes | None) -> bytes | io.BytesIO | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from aetcd._routing.balance import Policy
 from aetcd._routing.health import HealthPolicy
 from aetcd._routing.peer import Peer
 from aetcd._routing.retry import Fate, GiveUp, RetryAfter, RetryPolicy, decide
+from aetcd._transport import forks
 from aetcd._transport.auth import ANONYMOUS, Auth
 from aetcd._transport.bodies import Body, Following, Upload
 from aetcd._transport.calls import Answer, Attempt, Call, closed_error, give_up
@@ -80,7 +80,7 @@ class Pool:
         self._supervisor = Supervisor()
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
+        self._age = 0
         self._closed = False
 
     def __repr__(self) -> str:
@@ -97,12 +97,12 @@ class Pool:
         if self._closed:
             raise closed_error()
         if self._loop is None:
-            self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+            self._loop, self._age = asyncio.get_running_loop(), forks.age
             self._clock = self._loop.time
             self._turns = anyio.Semaphore(self._limit, fast_acquire=True)
             self._http = self._make_http()
             self._monitor = Monitor(self._seats, self._http, self._supervisor, self._probe, self.timeout)
-        elif self._pid != os.getpid():
+        elif self._age != forks.age:
             raise WrongContext("the client was opened before a fork: make one of its own in each process")
         elif self._loop is not asyncio.get_running_loop():
             raise WrongContext("the client was opened in another event loop: make one of its own in each loop")
@@ -113,7 +113,7 @@ class Pool:
         It takes a few seconds at most, also where its caller is being cancelled.
         """
         self._closed = True
-        if self._loop is None or self._pid != os.getpid() or self._loop is not asyncio.get_running_loop():
+        if self._loop is None or self._age != forks.age or self._loop is not asyncio.get_running_loop():
             return
         self._closing.set()
         for stream in self._seats.streams():
