@@ -17,37 +17,81 @@ from aetcd._transport.timeouts import Timeout
 from aetcd._transport.tls import TLS
 from aetcd._transport.trace import PeerEvent, RequestEvent, ResponseEvent, RetryEvent, Trace
 from aetcd.errors import *  # noqa: F403 - every error is at the front door; the list is errors.__all__
-from aetcd.etcd._session import Session
+from aetcd.etcd._session import Session, SessionState
 from aetcd.etcd._values import Change, Node, Result, Resynced, Synced
 from aetcd.etcd._watch import Watch
-from aetcd.recipes import Election, Leader, Leadership, Lock
+from aetcd.recipes import (
+    Barrier,
+    Counter,
+    Difference,
+    Differences,
+    DoubleBarrier,
+    Election,
+    Holder,
+    Instance,
+    Leader,
+    Leadership,
+    Lock,
+    Mirror,
+    Once,
+    Picker,
+    PriorityQueue,
+    ReadLock,
+    Registration,
+    Registry,
+    RWLock,
+    Semaphore,
+    WorkItem,
+    WorkQueue,
+    WriteLock,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "SRV",
     "TLS",
+    "Barrier",
     "Change",
     "Client",
+    "Counter",
+    "Difference",
+    "Differences",
+    "DoubleBarrier",
     "Election",
+    "Holder",
+    "Instance",
     "Leader",
     "Leadership",
     "Lock",
+    "Mirror",
     "Node",
+    "Once",
     "PeerEvent",
+    "Picker",
+    "PriorityQueue",
     "Protocol",
+    "RWLock",
+    "ReadLock",
+    "Registration",
+    "Registry",
     "RequestEvent",
     "ResponseEvent",
     "Result",
     "Resynced",
     "RetryEvent",
     "RetryPolicy",
+    "Semaphore",
     "Session",
+    "SessionState",
     "Status",
     "Synced",
     "Timeout",
     "Trace",
     "Watch",
+    "WorkItem",
+    "WorkQueue",
+    "WriteLock",
     "__version__",
 ]
 __all__ += errors.__all__

@@ -6,8 +6,7 @@ import asyncio
 import math
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from weakref import WeakSet
@@ -25,7 +24,9 @@ from aetcd._client.arguments import (
 )
 from aetcd._client.environment import settings_from_env
 from aetcd._client.keys import Keys, Limit
+from aetcd._client.recipes import Recipes
 from aetcd._client.sources import make_source
+from aetcd._client.store import ClientStore, Coordination
 from aetcd._routing.balance import Policy, make_policy
 from aetcd._routing.peer import parse_peers
 from aetcd._routing.retry import RetryPolicy, make_retry
@@ -35,18 +36,16 @@ from aetcd._transport.http import HTTP
 from aetcd._transport.pool import Channel, Pool
 from aetcd._transport.seats import SeatStatus
 from aetcd._transport.srv import SRV
-from aetcd._transport.supervisor import Job
 from aetcd._transport.timeouts import Budget, Timeout
 from aetcd._transport.tls import TLS, make_context
 from aetcd._transport.trace import Trace, Tracer, show_on_stderr
 from aetcd._trust import Clock, boot_clock
 from aetcd._wire.message import Effect, Request
 from aetcd.errors import ConfigError, Outcome, RequestTimeout
-from aetcd.etcd._entries import Entry, Owned, Queue
-from aetcd.etcd._keyspace import KeySpace, Queues
+from aetcd.etcd._keyspace import KeySpace
 from aetcd.etcd._membership import Membership, sync_interval
 from aetcd.etcd._session import Lease, Session
-from aetcd.etcd._values import Change, Result, check_type, encode_value
+from aetcd.etcd._values import Change, Result, check_type
 from aetcd.etcd._watch import Feed, OnHistoryLost, Watch, WatchStatus
 from aetcd.etcd.v2 import V2
 from aetcd.etcd.v2._keyspace import V2KeySpace
@@ -56,7 +55,6 @@ from aetcd.etcd.v3._coalesce import Coalescer
 from aetcd.etcd.v3._codec import gateway_prefix
 from aetcd.etcd.v3._keyspace import V3KeySpace
 from aetcd.etcd.v3._store import V3Store
-from aetcd.recipes import Election, Lock, OnLost
 
 __all__ = ["Client", "Protocol", "Status"]
 
@@ -90,10 +88,10 @@ class _Chosen:
     """The protocol that is spoken."""
 
     space: KeySpace
-    queues: Queues
+    queues: Coordination
 
 
-class Client(Keys):
+class Client(Keys, Recipes):
     """The hierarchical key space of an etcd cluster.
 
         async with aetcd.Client("http://127.0.0.1:2379", "http://127.0.0.1:22379") as client:
@@ -208,6 +206,7 @@ class Client(Keys):
         self._watches: WeakSet[Watch] = WeakSet()
         self._sessions: WeakSet[Session] = WeakSet()
         self._choosing: asyncio.Lock | None = None
+        self._recipes = ClientStore(self)
         named = username is not None and password is not None
         self._v3 = V3(
             Channel(self._pool, TokenAuth(self._fetch_token) if named else ANONYMOUS),
@@ -250,12 +249,18 @@ class Client(Keys):
         Whoever waits in a call or a watch gets ClientClosed, or OutcomeUnknown for a write on its way. Locks and
         leaderships that are still held are lost.
         """
-        if not self._pool.closed:
-            async with anyio.create_task_group() as group:
-                for session in [session for session in self._sessions if session.standing]:
-                    session.lost.set()
-                    group.start_soon(session.aclose, GOODBYE)
-        await self._pool.aclose()
+        try:
+            if not self._pool.closed:
+                with anyio.move_on_after(2 * GOODBYE, shield=True):
+                    await self._end_sessions()
+        finally:
+            await self._pool.aclose()
+
+    async def _end_sessions(self) -> None:
+        async with anyio.create_task_group() as group:
+            for session in [session for session in self._sessions if session.standing]:
+                session.lost.set()
+                group.start_soon(session.aclose, GOODBYE)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -274,6 +279,14 @@ class Client(Keys):
             peers=self._pool.status(),
             watches=[watch.status() for watch in self._watches if watch.standing],
         )
+
+    def use_peers(self, peers: Sequence[Any]) -> None:
+        """Use these peers beside those that the client was made with, in place of the last ones given so.
+
+        peers: In any form that the constructor takes. A registry can give them: `registry.feed(client.use_peers)`. Not
+            together with `member_sync`, which does the same. Raises ConfigError.
+        """
+        self._pool.learn(parse_peers(peers_list=peers) if peers else ())
 
     @property
     def v3(self) -> V3:
@@ -370,36 +383,6 @@ class Client(Keys):
         self._sessions.add(session)
         return session
 
-    def lock(self, name: str, *, ttl: int = 15, timeout: float | None = None, on_lost: OnLost = "cancel") -> Lock:
-        """A fair lock with fencing tokens: `async with client.lock(name) as lock`. See `Lock`.
-
-        ttl: Seconds after which a holder that cannot renew it has lost it.
-        timeout: Seconds to wait for it, 0 to try once; by default for ever. Then LockTimeout is raised.
-        on_lost: `cancel` the block when the lock is lost, or `flag` it only.
-        """
-        check_key(name, "name")
-        check_seconds(ttl)
-        return Lock(self._store(), name, ttl=ttl, timeout=timeout, on_lost=on_lost)
-
-    def election(
-        self,
-        name: str,
-        *,
-        value: object = "",
-        ttl: int = 15,
-        timeout: float | None = None,
-        on_lost: OnLost = "cancel",
-    ) -> Election:
-        """Leadership of a name: `async with client.election(name, value=...) as leadership`. See `Election`.
-
-        value: What all who watch the election are told of this candidate when it leads.
-        """
-        check_key(name, "name")
-        check_seconds(ttl)
-        return Election(
-            self._store(), name, value=value, ttl=ttl, timeout=timeout, on_lost=on_lost, encode=encode_value
-        )
-
     # Behind the calls
 
     def _watch(self, key: str, *, recursive: bool = False, type: Any = None, **settings: Any) -> Watch:
@@ -410,8 +393,8 @@ class Client(Keys):
         self._watches.add(watch)
         return watch
 
-    def _store(self) -> _ClientStore:
-        return _ClientStore(self)
+    def _store(self) -> ClientStore:
+        return self._recipes
 
     def _ready(self, timeout: Limit) -> tuple[KeySpace, Timeout] | None:
         if self._chosen is None:
@@ -479,35 +462,3 @@ class Client(Keys):
 
     async def _fetch_token(self) -> str:
         return await self._v3.auth.authenticate(*self._credentials)
-
-
-@define(eq=False)
-class _ClientStore:
-    """Satisfies `aetcd.recipes.CoordinationStore`, on the protocol that the client speaks."""
-
-    client: Client
-
-    async def begin(self, ttl: int) -> Session:
-        session = self.client.session(ttl)
-        await session.open()
-        return session
-
-    async def enter(self, queue: str, raw: bytes, session: Session) -> Entry:
-        return await (await self.client._choose()).queues.enter(queue, raw, session)  # noqa: SLF001
-
-    async def queue(self, queue: str) -> Queue:
-        return await (await self.client._choose()).queues.queue(queue)  # noqa: SLF001
-
-    async def swap(self, entry: Owned, raw: bytes, session: Session) -> Entry:
-        return await (await self.client._choose()).queues.swap(entry, raw, session)  # noqa: SLF001
-
-    async def leave(self, entry: Owned, session: Session) -> bool:
-        return await (await self.client._choose()).queues.leave(entry, session)  # noqa: SLF001
-
-    @asynccontextmanager
-    async def changes(self, key: str, since: int, *, recursive: bool = False) -> AsyncIterator[AsyncIterator[Change]]:
-        async with self.client._watch(key, since=since, recursive=recursive) as watch:  # noqa: SLF001
-            yield (item async for item in watch if isinstance(item, Change))
-
-    def spawn(self, function: Callable[[], Awaitable[object]], *, name: str) -> Job:
-        return self.client._pool.spawn(function, name=name)  # noqa: SLF001

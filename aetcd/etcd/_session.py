@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -14,15 +16,26 @@ import anyio
 from aetcd._routing.peer import Peer
 from aetcd._transport.supervisor import Job
 from aetcd._trust import Clock, Flag, Trust
-from aetcd.errors import AetcdError, ConnectFailed, Outcome, SessionLost, TransportError
+from aetcd.errors import AetcdError, ClientClosed, ConnectFailed, Outcome, SessionLost, TransportError
 
-__all__ = ["Lease", "Session"]
+__all__ = ["Lease", "Session", "SessionState"]
 
 logger = logging.getLogger("aetcd")
 
 RENEWALS_PER_TTL = 6
 PHASE = random.random()  # of this process, so that those of one machine do not renew at the same moment
 LOOK_AT_CLOCK = 0.5  # seconds: timers of the loop stand still while the machine sleeps, the session's clock does not
+
+
+class SessionState(enum.Enum):
+    """How far a session can be relied on."""
+
+    RENEWED = "renewed"
+    """A renewal was confirmed not long ago."""
+    SUSPENDED = "suspended"
+    """None was confirmed for a third of the TTL, which is two attempts. Until it is lost its keys are still its own."""
+    LOST = "lost"
+    """It cannot be trusted any more, for good: others may hold what it held."""
 
 
 class Lease(Protocol):
@@ -90,12 +103,46 @@ class Session:
     @property
     def held(self) -> bool:
         """Whether it can be trusted, by the clock now."""
-        return not self.lost and self._trust.held
+        if not self.lost and self._trust.held:
+            return True
+        if self.standing:
+            # Whoever was told so must not see it come back by a renewal that was on its way.
+            self._trust.end()
+            self.lost.set()
+        return False
 
     @property
     def expires_in(self) -> float:
         """Seconds for which it can be trusted without another renewal; 0 once it cannot."""
-        return 0.0 if self.lost else self._trust.remaining
+        return self._trust.remaining if self.held else 0.0
+
+    @property
+    def state(self) -> SessionState:
+        """By the clock now. A session that was closed, or not opened yet, is LOST."""
+        if not self.held:
+            return SessionState.LOST
+        unconfirmed = self._granted_ttl - self._trust.clock_skew - self._trust.remaining
+        return SessionState.SUSPENDED if unconfirmed > self._granted_ttl / 3 else SessionState.RENEWED
+
+    async def states(self) -> AsyncGenerator[SessionState, None]:
+        """Its state now, and each other one that it comes to; the latest is promised, within half a second.
+
+        Who acts for the session had better pause while it is SUSPENDED, and go on when it is RENEWED. Iteration ends
+        after LOST, and when the session is closed. Raises SessionLost where it was never opened.
+        """
+        if self._job is None:
+            raise SessionLost("the session was never opened")
+        told = None
+        while self.lost or not self._closed:
+            state = self.state
+            if state is not told:
+                told = state
+                yield state
+            if state is SessionState.LOST:
+                return
+            # No timer knows when it is due: the session's clock is not the loop's.
+            with anyio.move_on_after(LOOK_AT_CLOCK):
+                await self.lost.wait()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -124,7 +171,7 @@ class Session:
         return self._job is not None and not self._closed
 
     async def aclose(self, within: float | None = None) -> None:
-        """End it, and delete its keys; also when the caller is being cancelled. Never raises.
+        """End it, and delete its keys; also when the caller is cancelled, before or meanwhile. Raises nothing else.
 
         within: Seconds for which that is tried; its TTL by default, after which the server has ended it by itself.
         """
@@ -132,14 +179,25 @@ class Session:
             return
         self._closed = True
         self._job.cancel()
-        with anyio.move_on_after(within or self._granted_ttl, shield=True):
-            await self._job.wait()
+        seconds = within or self._granted_ttl
+        try:
+            # In the background, where no second cancel of the caller leaves it half done.
+            ending = self._spawn(partial(self._end, self._job, self._lease, seconds), name="end of a session")
+            with anyio.move_on_after(seconds, shield=True):
+                await ending.wait()
+        except ClientClosed:
+            return  # nothing can be sent any more
+        finally:
+            self._trust.end()
+
+    async def _end(self, job: Job, lease: Lease, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await job.wait()
             try:
-                await self._lease.end()
+                await lease.end()
             except AetcdError as e:
                 # The server ends it by itself when the TTL is over.
                 logger.debug("a session could not be ended: %s", e)
-        self._trust.end()
 
     def require(self) -> Lease:
         """What its keys are tied to. Raises SessionLost where it cannot be trusted."""

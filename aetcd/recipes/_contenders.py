@@ -1,23 +1,27 @@
-"""A queue of contenders, in order of creation: what a lock and an election have in common.
+"""A queue of contenders, in order of creation: what locks, permits and elections have in common.
 
-An owner's entry is first in the queue. Each contender watches the entry right before its own and no other, so that one
-release wakes one waiter.
+Whoever owns is among the first in the queue: how many of them, a rule says. Each contender is told of its own turn by
+the line that all contenders of a client share, so that one release wakes one waiter.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
+from typing import Any
 
 import anyio
+from attrs import define, frozen
 
 from aetcd._trust import Flag
-from aetcd.errors import PASSING, AetcdError, HistoryLost, LockTimeout, NotOwner, SessionLost
-from aetcd.recipes._store import Entry, Session, Store, Work
+from aetcd.errors import PASSING, AetcdError, CoordinationError, LockTimeout, NotOwner, SessionLost
+from aetcd.recipes._berths import Berth, berths_of
+from aetcd.recipes._queues import Line, Place, Rule, is_crowded, line_of, pause
+from aetcd.recipes._store import Entry, Queue, Session, Store
 
-__all__ = ["Contender", "check_patience"]
+__all__ = ["Contender", "Guarded", "Holder", "alone", "check_patience", "holders", "shown"]
 
-LONGEST_WAIT = 1.0  # seconds between two reads of a queue that cannot be reached
+PROMISE = 0.1  # seconds that one whose turn has come waits for the word of the one before, in place of reading itself
 
 
 def check_patience(timeout: float | None) -> float | None:
@@ -31,27 +35,91 @@ def check_patience(timeout: float | None) -> float | None:
     return timeout
 
 
+def alone(entries: Collection[Entry]) -> int:
+    """The rule of a lock and of an election: the first owns."""
+    return min(1, len(entries))
+
+
+@frozen(kw_only=True)
+class Holder:
+    """One who stands in a queue, as everybody sees it.
+
+    name: Its entry, which nobody else has.
+    value: What the entry holds, as text: empty for a lock.
+    revision: Creation revision of the entry: the fencing token.
+    """
+
+    name: str
+    value: str
+    revision: int
+
+
+def shown(entries: Iterable[Entry]) -> list[Holder]:
+    """As they are told to users."""
+    return [
+        Holder(name=entry.key, value=entry.raw.decode("utf-8", "replace"), revision=entry.created_revision)
+        for entry in entries
+    ]
+
+
+def holders(queue: Queue, rule: Rule) -> list[Holder]:
+    """Those who own, the oldest first."""
+    return shown(queue.entries[: rule(queue.entries)])
+
+
+@define(eq=False)
+class Guarded:
+    """A write that only an owner does: awaiting it, or `commit()`, sends it."""
+
+    _send: Callable[[], Awaitable[Any]]
+
+    async def commit(self) -> Any:
+        """Send it: what the transaction alone would answer. A cancel leaves its outcome unknown."""
+        return await self._send()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.commit().__await__()
+
+
 class Contender:
     """One place in a queue: entered by `win`, until `leave`.
 
+    rule: How many of the first own.
+    agree: Told the queue that was entered: raises CoordinationError where the place would mean something else to those
+        who stand there. The queue is then left again.
     lost: Set when the place can no longer be trusted, because its session was lost or its entry is gone.
     """
 
-    def __init__(self, store: Store, queue: str, raw: bytes, ttl: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: str,
+        raw: bytes,
+        ttl: int,
+        *,
+        rule: Rule = alone,
+        agree: Callable[[Queue], None] | None = None,
+    ) -> None:
         self.lost = Flag()
         self._store = store
         self._queue = queue
         self._raw = raw
         self._ttl = ttl
-        self._session: Session | None = None
+        self._rule = rule
+        self._agree = agree
+        self._berth: Berth | None = None
         self._entry: Entry | None = None
-        self._keeper: Work | None = None
-        self._random = random.Random()
+        self._place: Place | None = None
+        self._line: Line | None = None
+        self._waiting: anyio.CancelScope | None = None
+        self._news = asyncio.Event()
+        self._upon_loss: Callable[[], None] | None = None
+        self._won = False
 
     @property
     def held(self) -> bool:
-        """Whether the first place can be trusted, by the clock now."""
-        return self._keeper is not None and not self.lost and self._own_session.held
+        """Whether the place can be trusted to own, by the clock now."""
+        return self._won and not self.lost and self._own.session.held
 
     @property
     def entry(self) -> Entry:
@@ -61,26 +129,23 @@ class Contender:
         return self._entry
 
     @property
-    def _own_session(self) -> Session:
-        if self._session is None:
-            raise NotOwner(f"no place in {self._queue!r} was entered yet")
-        return self._session
+    def _own(self) -> Berth:
+        if self._berth is None:
+            raise NotOwner(f"no place in {self._queue!r} is held")
+        return self._berth
 
     async def win(self, timeout: float | None) -> None:
-        """Enter the queue and wait until all before have left.
+        """Enter the queue and wait until it is one's turn.
 
-        timeout: Seconds; None waits for as long as it takes, 0 takes the place only if nobody is there.
+        timeout: Seconds; None waits for as long as it takes, 0 takes the place only if it is free.
 
         Raises LockTimeout, SessionLost, or what the store raises. However it fails, and also when it is cancelled, the
         queue is left again.
         """
         check_patience(timeout)
         try:
-            if timeout == 0:
-                await self._try_once()
-            else:
-                async with asyncio.timeout(timeout):
-                    await self._enter_and_wait()
+            async with asyncio.timeout(timeout or None):
+                await self._enter_and_wait(patient=timeout != 0)
         except TimeoutError as e:
             await self.leave()
             if isinstance(e, AetcdError):
@@ -89,117 +154,139 @@ class Contender:
         except BaseException:
             await self.leave()
             raise
-        self._keeper = self._store.spawn(self._keep, name=f"place in {self._queue!r}")
 
     async def leave(self) -> None:
-        """Leave the queue: within the session's TTL, also when the caller is being cancelled. Never raises."""
-        if self._session is None:
+        """Leave the queue, about within the session's TTL. It raises nothing of its own.
+
+        It is shielded; where its task is cancelled all the same, it goes on in the background.
+        """
+        self._won = False
+        berth, self._berth = self._berth, None
+        if self._line is not None and self._place is not None:
+            self._line.leave(self._place)
+        if berth is None:
             return
-        with anyio.move_on_after(self._session.granted_ttl, shield=True):
-            if self._keeper is not None:
-                self._keeper.cancel()
-                await self._keeper.wait()
-                self._keeper = None
-            # The session is this place's own: its end deletes the entry, and also one that was sent and not confirmed.
-            await self._session.aclose()
+        try:
+            clear = not self.lost and await self._cleared(berth)
+        except BaseException:
+            # No shield keeps off a task's own cancel(). Renewed any longer, the entry would stand for ever.
+            berth.abandon()
+            raise
+        if clear:
+            berths_of(self._store, self._ttl).give_back(berth)
+        else:
+            # It takes the entry with it, and also one that was sent and not confirmed.
+            await berth.end()
+
+    async def _cleared(self, berth: Berth) -> bool:
+        """Delete the entry, and tell the next in line at once if it is one of this client's."""
+        if self._entry is None:
+            return False
+        if self._line is None or self._place is None:
+            return (await berth.cleared(self._entry, None))[0]
+        heir = self._line.heir(self._place)
+        settled = asyncio.Event()
+        if heir is not None:
+            heir.promised = settled
+        try:
+            left, stands = await berth.cleared(self._entry, None if heir is None else heir.entry)
+            if left:
+                self._line.removed(self._place, heir if stands else None)
+        finally:
+            settled.set()
+        return left
+
+    def upon_loss(self, call: Callable[[], None] | None) -> None:
+        """Call this, which must not wait, when the place is lost: at once where it is already. None: call nothing."""
+        self._upon_loss = call
+        if call is not None and self.lost:
+            call()
 
     async def swap(self, raw: bytes) -> None:
-        """Give the entry another value. Raises NotOwner."""
-        self._entry = await self._store.swap(self.entry, raw, self._own_session)
-
-    async def _enter(self) -> None:
-        self._session = await self._store.begin(self._ttl)
-        self._entry = await self._store.enter(self._queue, self._raw, self._session)
-
-    async def _try_once(self) -> None:
-        await self._enter()
-        if await self._ahead() is not None:
-            raise LockTimeout(f"{self._queue!r} is held by somebody else")
-
-    async def _enter_and_wait(self) -> None:
-        await self._enter()
-        with anyio.CancelScope() as scope:
-            alarm = self._store.spawn(lambda: self._alarm(scope), name=f"session in {self._queue!r}")
-            try:
-                await self._wait()
-            finally:
-                alarm.cancel()
-        if scope.cancelled_caught:
-            raise SessionLost(f"the session ended while its owner waited for {self._queue!r}")
-
-    async def _alarm(self, scope: anyio.CancelScope) -> None:
-        await self._own_session.lost.wait()
-        scope.cancel()
-
-    async def _wait(self) -> None:
-        """Until the entry is the first. A store that cannot be reached is waited for, as long as the session lasts."""
-        failures = 0
-        while True:
-            try:
-                ahead = await self._ahead()
-                if ahead is None:
-                    return
-                await self._gone(*ahead)
-                failures = 0
-            except HistoryLost:
-                continue  # what the watch would have told is in the next list
-            except PASSING:
-                failures = await self._pause(failures)
-
-    async def _pause(self, failures: int) -> int:
-        await asyncio.sleep(self._random.uniform(0, min(LONGEST_WAIT, 0.05 * 2**failures)))
-        return min(failures + 1, 10)
-
-    async def _ahead(self) -> tuple[Entry, int] | None:
-        """The entry before one's own and the revision at which it stood there; None for the first of the queue."""
-        queue = await self._store.queue(self._queue)
-        place = next((n for n, entry in enumerate(queue.entries) if _same(entry, self.entry)), None)
-        if place is None or not self._own_session.held:
-            raise SessionLost(f"the entry {self.entry.key!r} is gone: its session ended, or somebody deleted it")
-        return (queue.entries[place - 1], queue.revision) if place else None
-
-    async def _gone(self, entry: Entry, revision: int) -> None:
-        """Wait until an entry that stood at a revision is deleted."""
-        async with self._store.changes(entry.key, revision + 1) as changes:
-            async for change in changes:
-                if change.kind != "put":
-                    return
-
-    async def _keep(self) -> None:
-        """Set `lost` when the session is lost, or the entry deleted by somebody else."""
+        """Give the entry another value. Raises NotOwner, and sets `lost`, where it is gone."""
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._lose_with_session)
-                group.start_soon(self._lose_with_entry)
-                await self.lost.wait()
-                group.cancel_scope.cancel()
-        except Exception:
-            # Nobody would notice a loss any more.
-            self.lost.set()
+            self._entry = await self._store.swap(self.entry, raw, self._own.session)
+        except NotOwner:
+            self.lose()
             raise
 
-    async def _lose_with_session(self) -> None:
-        await self._own_session.lost.wait()
-        self.lost.set()
+    def guarded(self, txn: Any, loss: CoordinationError) -> Guarded:
+        """A transaction that is done only if the entry still stands. It raises `loss` where not, and sets `lost`."""
 
-    async def _lose_with_entry(self) -> None:
-        revision: int | None = self.entry.created_revision
-        failures = 0
-        while not self.lost:
+        async def send() -> Any:
+            if not self.held:
+                raise loss
             try:
-                if revision is None:
-                    queue = await self._store.queue(self._queue)
-                    revision = queue.revision
-                    if not any(_same(entry, self.entry) for entry in queue.entries):
-                        break
-                await self._gone(self.entry, revision)
-                break
-            except HistoryLost:
-                revision = None
+                return await self._store.guarded(self.entry, txn)
+            except NotOwner as e:
+                self.lose()
+                raise loss from e
+
+        return Guarded(send)
+
+    async def _enter_and_wait(self, *, patient: bool) -> None:
+        self._berth = await berths_of(self._store, self._ttl).take(self._lose_with_session)
+        with anyio.CancelScope() as self._waiting:
+            admitted = await self._enter(self._berth.session, patient=patient)
+            assert self._entry is not None
+            if not admitted and not patient:
+                raise LockTimeout(f"{self._queue!r} is held by somebody else")
+            self._place = Place(self._entry, self._rule, self._noticed)
+            self._line = line_of(self._store, self._queue)
+            self._line.take(self._place)
+            if not admitted:
+                await self._turn(self._place)
+        self._waiting = None
+        if self.lost or not self._berth.session.held:
+            raise SessionLost(f"the session ended while its owner waited for {self._queue!r}")
+        self._won = True
+
+    async def _enter(self, session: Session, *, patient: bool) -> bool:
+        """Whether it is one's turn already, as far as it was asked for."""
+        if patient and self._agree is None and is_crowded(self._store, self._queue):
+            # A long queue costs much to tell, and the line knows it.
+            self._entry = await self._store.enter(self._queue, self._raw, session)
+            return False
+        self._entry, queue = await self._store.join(self._queue, self._raw, session)
+        if self._agree is not None:
+            self._agree(queue)
+        owners = queue.entries[: self._rule(queue.entries)]
+        return any(entry.key == self._entry.key for entry in owners)
+
+    async def _turn(self, place: Place) -> None:
+        """Until it is one's turn. A store that cannot be reached is waited for, as long as the session lasts."""
+        await self._news.wait()
+        if place.promised is not None:
+            with anyio.move_on_after(PROMISE):
+                await place.promised.wait()
+            if place.confirmed and not place.gone:
+                return
+        failures = 0
+        while True:
+            if place.error is not None:
+                raise place.error
+            try:
+                # The line may be behind: those before are gone for certain, but so may be the own entry.
+                if not place.gone and await self._store.stands(place.entry):
+                    return
             except PASSING:
-                revision, failures = None, await self._pause(failures)
+                failures = await pause(failures)
+            else:
+                raise SessionLost(f"the entry {place.entry.key!r} is gone: its session ended, or somebody deleted it")
+
+    def _noticed(self) -> None:
+        assert self._place is not None
+        if self._place.gone or self._place.error is not None:
+            self.lose()
+        self._news.set()
+
+    def lose(self) -> None:
+        """Trust it no longer."""
         self.lost.set()
+        if self._upon_loss is not None:
+            self._upon_loss()
 
-
-def _same(entry: Entry, own: Entry) -> bool:
-    return entry.key == own.key and entry.created_revision == own.created_revision
+    def _lose_with_session(self) -> None:
+        self.lose()
+        if self._waiting is not None:
+            self._waiting.cancel()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
+from typing import Any, Self
 
 from attrs import frozen
 
 from aetcd._trust import Flag
-from aetcd.errors import PASSING, CoordinationError, HistoryLost, LeadershipLost
-from aetcd.recipes._contenders import Contender, check_patience
+from aetcd.errors import PASSING, CoordinationError, LeadershipLost, NotOwner
+from aetcd.recipes._contenders import Contender, Guarded, check_patience
 from aetcd.recipes._guard import Guard, OnLost, check_on_lost
-from aetcd.recipes._store import Queue, Store
+from aetcd.recipes._queues import line_of, pause
+from aetcd.recipes._store import Entry, Queue, Store
 
 __all__ = ["Election", "Leader", "Leadership"]
 
@@ -32,15 +34,17 @@ class Leader:
 
 
 class Leadership:
-    """One term as the leader.
+    """One term as the leader: `async with leadership` guards a block and resigns at its end.
 
     resigned: Whether it was ended by `resign()`.
     """
 
-    def __init__(self, contender: Contender, name: str, encode: Callable[[object], bytes]) -> None:
+    def __init__(self, contender: Contender, name: str, encode: Callable[[object], bytes], on_lost: OnLost) -> None:
         self._contender = contender
         self._name = name
         self._encode = encode
+        self._on_lost: OnLost = on_lost
+        self._guard: Guard | None = None
         self.resigned = False
 
     def __repr__(self) -> str:
@@ -54,7 +58,7 @@ class Leadership:
     @property
     def held(self) -> bool:
         """Whether it can be trusted, by the clock now."""
-        return self._contender.held
+        return not self.resigned and self._contender.held
 
     @property
     def lost(self) -> Flag:
@@ -62,18 +66,47 @@ class Leadership:
         return self._contender.lost
 
     async def proclaim(self, value: object) -> None:
-        """Tell another value to all who watch the election.
+        """Tell another value to all who watch the election, if the term still stands by the server's own judgement.
 
         Raises LeadershipLost where the term is over, and OutcomeUnknown.
         """
+        raw = self._encode(value)
         if not self.held:
-            raise LeadershipLost(f"the leadership of {self._name!r} is over")
-        await self._contender.swap(self._encode(value))
+            raise self._lost_error()
+        try:
+            await self._contender.swap(raw)
+        except NotOwner as e:
+            raise self._lost_error() from e
+
+    def guarded(self, txn: Any) -> Guarded:
+        """A transaction of `client.v3.txn()` that is done only if the term still stands, as `Lock.guarded` does it.
+
+        It raises LeadershipLost where the term is over: nothing is written.
+        """
+        return self._contender.guarded(txn, self._lost_error())
 
     async def resign(self) -> None:
         """End the term now, so that the next in line may lead. A second time changes nothing."""
         self.resigned = True
         await self._contender.leave()
+
+    async def __aenter__(self) -> Self:
+        if self._guard is not None or self.resigned:
+            raise CoordinationError(f"this term as the leader of {self._name!r} has had its block: campaign again")
+        self._guard = Guard(self._contender, self._on_lost)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._guard is not None
+        cancelled = self._guard.leave(kind, error, trace)
+        lost = not self.held and not self.resigned
+        await self.resign()
+        self._guard.verdict(self._lost_error(), error, cancelled=cancelled, lost=lost)
+
+    def _lost_error(self) -> LeadershipLost:
+        return LeadershipLost(f"the leadership of {self._name!r} is over")
 
 
 class Election:
@@ -106,14 +139,14 @@ class Election:
         self._encode = encode
         self._on_lost: OnLost = on_lost
         self._store = store
-        self._term: tuple[Leadership, Guard] | None = None
+        self._term: Leadership | None = None
         self._entered = False
 
     def __repr__(self) -> str:
-        return f"<Election {self.name!r}{', leading' if self._term and self._term[0].held else ''}>"
+        return f"<Election {self.name!r}{', leading' if self._term and self._term.held else ''}>"
 
     async def campaign(self, timeout: float | None = None) -> Leadership:
-        """Wait to be the leader, until `resign()`.
+        """Wait to be the leader, until `resign()` or, with `async with`, the end of a block.
 
         timeout: Seconds; the election's own by default, which may be None: for ever. 0 leads only where nobody else
             does.
@@ -122,35 +155,29 @@ class Election:
         """
         contender = Contender(self._store, self.name, self._raw, self.ttl)
         await contender.win(self.timeout if timeout is None else timeout)
-        return Leadership(contender, self.name, self._encode)
+        return Leadership(contender, self.name, self._encode, self._on_lost)
 
     async def __aenter__(self) -> Leadership:
         if self._entered:
             raise CoordinationError(f"this candidate for {self.name!r} campaigns already: make another one")
         self._entered = True
         try:
-            leadership = await self.campaign()
+            self._term = await self.campaign()
         except BaseException:
             self._entered = False
             raise
-        self._term = (leadership, Guard(self._store, leadership.lost, self._on_lost, name=self.name))
-        return leadership
+        return await self._term.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._term is not None
-        leadership, guard = self._term
-        cancelled = guard.leave(kind, error, trace)
-        lost = not leadership.held and not leadership.resigned
-        self._term, self._entered = None, False
-        await leadership.resign()
-        loss = LeadershipLost(f"the leadership of {self.name!r} was lost before its block ended")
-        guard.verdict(loss, error, cancelled=cancelled, lost=lost)
+        term, self._term, self._entered = self._term, None, False
+        await term.__aexit__(kind, error, trace)
 
     async def leader(self) -> Leader | None:
         """Who leads now, by a linearizable read; None where nobody does."""
-        return self._first(await self._store.queue(self.name))
+        return self._shown(next(iter((await self._store.queue(self.name)).entries), None))
 
     async def observe(self) -> AsyncGenerator[Leader | None, None]:
         """Who leads: now, and at each change, None while nobody does. The latest is promised, not each one in between.
@@ -158,25 +185,35 @@ class Election:
         It goes on while no peer can be reached. Raises what ends a watch for good. Leave it early by `aclose()`
         (`contextlib.aclosing`), for until then its watch stands.
         """
-        seen: Leader | None = None
-        first = True
+        changed = asyncio.Event()
+        line = line_of(self._store, self.name)
+        line.look_on(changed)
+        try:
+            present = await self._present()
+            seen = self._shown(next(iter(present.entries), None))
+            yield seen
+            while True:
+                await changed.wait()
+                changed.clear()
+                if line.error is not None:
+                    raise line.error
+                # What the line tells of earlier, the read has shown the outcome of.
+                leader = self._shown(line.first) if line.revision > present.revision else seen
+                if leader != seen:
+                    seen = leader
+                    yield leader
+        finally:
+            line.look_away(changed)
+
+    async def _present(self) -> Queue:
+        failures = 0
         while True:
             try:
-                queue = await self._store.queue(self.name)
-                leader = self._first(queue)
-                if first or leader != seen:
-                    first, seen = False, leader
-                    yield leader
-                async with self._store.changes(self.name, queue.revision + 1, recursive=True) as changes:
-                    async for _ in changes:
-                        break
-            except HistoryLost:
-                continue
+                return await self._store.queue(self.name)
             except PASSING:
-                await asyncio.sleep(1.0)
+                failures = await pause(failures)
 
-    def _first(self, queue: Queue) -> Leader | None:
-        if not queue.entries:
+    def _shown(self, entry: Entry | None) -> Leader | None:
+        if entry is None:
             return None
-        entry = queue.entries[0]
         return Leader(name=entry.key, value=entry.raw.decode("utf-8", "replace"), revision=entry.created_revision)

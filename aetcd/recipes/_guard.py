@@ -8,9 +8,8 @@ from typing import Literal
 
 import anyio
 
-from aetcd._trust import Flag
 from aetcd.errors import CoordinationError
-from aetcd.recipes._store import Store
+from aetcd.recipes._contenders import Contender
 
 __all__ = ["Guard", "OnLost", "check_on_lost"]
 
@@ -26,20 +25,20 @@ def check_on_lost(on_lost: str) -> None:
 class Guard:
     """Stands around the block of a lock or a leadership: made when it is entered, left when it ends.
 
-    With `on_lost="cancel"` the block is cancelled as soon as `lost` is set.
+    With `on_lost="cancel"` the block is cancelled as soon as its contender's `lost` is set.
     """
 
-    def __init__(self, store: Store, lost: Flag, on_lost: OnLost, *, name: str) -> None:
-        self._lost = lost
+    def __init__(self, contender: Contender, on_lost: OnLost) -> None:
+        self._contender = contender
         self._cancels = on_lost == "cancel"
         self._scope = anyio.CancelScope()
-        self._work = store.spawn(self._watch, name=f"guard of {name!r}") if self._cancels else None
         self._scope.__enter__()
+        if self._cancels:
+            contender.upon_loss(self._scope.cancel)
 
     def leave(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         """Leave the block. Whether it was cancelled by the guard, and by nobody else."""
-        if self._work is not None:
-            self._work.cancel()
+        self._contender.upon_loss(None)
         ended = bool(self._scope.__exit__(kind, error, trace))
         task = asyncio.current_task()
         # Somebody else has asked the task to end too, before or at the same moment.
@@ -54,7 +53,3 @@ class Guard:
             return
         if cancelled or (lost and self._cancels):
             raise loss from (error if isinstance(error, Exception) else None)
-
-    async def _watch(self) -> None:
-        await self._lost.wait()
-        self._scope.cancel()

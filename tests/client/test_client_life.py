@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 
+import anyio
 import pytest
 
 import aetcd
@@ -57,6 +58,28 @@ async def test_closed_from_another_task(etcd35: EtcdServer, prefix: str, protoco
             results = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(results[0], aetcd.ClientClosed)
     assert isinstance(results[1], aetcd.ClientClosed | aetcd.SessionLost)
+
+
+async def test_closed_in_a_cancelled_scope(etcd35: EtcdServer, prefix: str, protocol: str) -> None:
+    """Its connections are gone and its sessions ended, whether the scope around it is cancelled or its task."""
+    with anyio.CancelScope() as scope:
+        async with aetcd.Client(etcd35.url, protocol=protocol, namespace=prefix) as client, client.lock("job"):
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert client.status().closed
+
+    async def hold(held: asyncio.Event) -> None:
+        async with aetcd.Client(etcd35.url, protocol=protocol, namespace=prefix) as again, again.lock("job"):
+            held.set()
+            await asyncio.Event().wait()
+
+    held = asyncio.Event()
+    holding = asyncio.ensure_future(hold(held))
+    async with asyncio.timeout(10):
+        await held.wait()  # nobody else has it any more
+        holding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holding
 
 
 async def test_closed_while_a_call_runs(etcd35: EtcdServer, prefix: str, protocol: str) -> None:

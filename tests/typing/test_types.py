@@ -127,3 +127,43 @@ async def test_coordination(etcd35: EtcdServer, prefix: str) -> None:
             assert_type(session.expires_in, float)
             await client.set("tied", "x", session=session)
         assert_type(client.status(), aetcd.Status)
+
+
+async def test_the_shelf(etcd35: EtcdServer, prefix: str) -> None:
+    """The other recipes: `type=` decides there too."""
+
+    async def work() -> int:
+        return 3
+
+    async with aetcd.Client(etcd35.url, namespace=prefix) as client, client.session(ttl=5) as session:
+        assert_type(session.state, aetcd.SessionState)
+        async for state in session.states():
+            assert_type(state, aetcd.SessionState)
+            break
+        assert_type(client.rwlock("shared"), aetcd.RWLock)
+        assert_type(client.semaphore("some", limit=2), aetcd.Semaphore)
+        assert_type(await client.barrier("gate", session=session).held(), bool)
+        async with client.double_barrier("phase", count=1) as barrier:
+            assert_type(barrier, aetcd.DoubleBarrier)
+        queue = assert_type(client.queue("mail", type=int, session=session), aetcd.WorkQueue[int])
+        assert_type(await queue.put(3), str)
+        async with queue.claim(timeout=1) as item:
+            assert_type(item, aetcd.WorkItem[int])
+            assert_type(item.value, int)
+        assert_type(client.queue("mail"), aetcd.WorkQueue[str])
+        assert_type(client.priority_queue("urgent", type=list[int]), aetcd.PriorityQueue[list[int]])
+        assert_type(await client.counter("orders").add(1), int)
+        assert_type(await client.once("work", type=int).run(work), int)
+        registry = assert_type(client.registry("api", type=Database), aetcd.Registry[Database])
+        async with (
+            registry.register("http://here", metadata=Database("h")) as registration,
+            registry.picker() as picker,
+        ):
+            assert_type(registration.instance.metadata, Database)
+            assert_type(picker.choose(), aetcd.Instance[Database])
+        async with client.mirror("config", type=Database) as mirror:
+            assert_type(mirror, aetcd.Mirror[Database])
+            assert_type(mirror.get("config/db"), Database | None)
+            assert_type(mirror.fresh, bool)
+            assert_type(mirror.age, float)
+        assert_type(client.mirror("config"), aetcd.Mirror[str])

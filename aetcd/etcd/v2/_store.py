@@ -7,11 +7,13 @@ smallest creation index owns.
 from __future__ import annotations
 
 import uuid
+from functools import partial
+from typing import Any, NoReturn
 
 from attrs import define, evolve
 
 from aetcd._wire.message import Effect
-from aetcd.errors import CompareFailed, KeyExists, KeyNotFound, NotADirectory, NotAFile, NotOwner
+from aetcd.errors import CompareFailed, KeyExists, KeyNotFound, NotADirectory, NotAFile, NotOwner, Unsupported
 from aetcd.etcd._entries import Entry, Owned, Queue
 from aetcd.etcd._session import Session
 from aetcd.etcd.v2._codec import decode_keys, put_request
@@ -35,11 +37,32 @@ class V2Store:
         answer = await lease.hold(place.path, lambda: self._create(place, raw, lease.ttl), entry=True)
         return _entry(place, answer.the_node)
 
-    async def _create(self, place: Place, raw: bytes, ttl: int) -> KeysResponse:
+    async def join(self, queue: str, raw: bytes, session: Session) -> tuple[Entry, Queue]:
+        """The same, and then the queue."""
+        entry = await self.enter(queue, raw, session)
+        return entry, await self.queue(queue)
+
+    async def claim(self, key: str, raw: bytes, session: Session | None = None) -> Entry:
+        """Create, or read."""
+        place = self.space.place(key)
+        while True:
+            lease = None if session is None else lease_of(session)
+            create = partial(self._create, place, raw, None if lease is None else lease.ttl, same=raw)
+            try:
+                answer = await (create() if lease is None else lease.hold(place.path, create))
+                return _entry(place, answer.the_node)
+            except KeyExists:
+                node = (await self.space.read(place)).node
+                if node is not None and not node.dir:
+                    return _entry(place, node)
+                if node is not None:
+                    raise NotAFile(f"{key!r} is a directory", status=200, operation="v2 create") from None
+
+    async def _create(self, place: Place, raw: bytes, ttl: int | None, *, same: bytes | None = None) -> KeysResponse:
         """Create, or find what an earlier sending has created.
 
-        Sent again it does no harm: the name is this call's own, so that whichever sending comes first creates the entry
-        and each other one is refused.
+        Sent again it does no harm: whichever sending comes first creates the key and each other one is refused. What
+        stands there is this call's own where the name is, or where it holds `same`; else KeyExists is raised.
         """
         request = evolve(
             put_request("v2 create", place.path, raw, ttl=ttl, previous_exist=False), effect=Effect.REPEATABLE
@@ -49,8 +72,11 @@ class V2Store:
                 return decode_keys(request, await self.space.channel.send(request))
             except KeyExists:
                 reading = await self.space.read(place)
-                if reading.node is not None:
-                    return KeysResponse(action="create", node=reading.node, index=reading.index)
+                node = reading.node
+                if node is not None and same is not None and (node.dir or (node.value or "").encode() != same):
+                    raise
+                if node is not None:
+                    return KeysResponse(action="create", node=node, index=reading.index)
 
     async def queue(self, queue: str) -> Queue:
         """The directory's keys, sorted by creation index."""
@@ -82,15 +108,32 @@ class V2Store:
                 held.moved(answer.the_node.modified_index)
                 return _entry(place, answer.the_node)
 
-    async def leave(self, entry: Owned, session: Session) -> bool:
+    async def leave(self, entry: Owned, session: Session | None) -> bool:
         """Delete, if the key is still the one that was created. The session goes on."""
-        lease = lease_of(session)
         place = self.space.place(entry.key)
+        # A lease of its own, with nothing in it, knows how to delete a key by what it was.
+        lease = self.space.lease() if session is None else lease_of(session)
         try:
             held = lease.held(place.path, entry.created_revision) or await self._found(place, entry)
         except NotOwner:
             return False
         return await lease.remove(held)
+
+    async def hand_over(self, entry: Owned, session: Session, heir: Owned) -> tuple[bool, bool]:
+        """Delete. What else stands, no answer tells by the way."""
+        return await self.leave(entry, session), False
+
+    async def stands(self, entry: Owned) -> bool:
+        """Whether the key is still the one that was created."""
+        try:
+            await self._found(self.space.place(entry.key), entry)
+        except NotOwner:
+            return False
+        return True
+
+    async def guarded(self, entry: Owned, txn: Any) -> NoReturn:
+        """There is nothing that compares one key and writes another."""
+        raise Unsupported("guarded: etcd v2 cannot compare one key and write another; send the fencing token instead")
 
     async def _found(self, place: Place, entry: Owned) -> Held:
         """The entry as it is now, by a linearizable read. Raises NotOwner."""

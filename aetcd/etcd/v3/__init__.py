@@ -8,13 +8,14 @@ lease = await client.v3.lease.grant(15)
 from __future__ import annotations
 
 import time
+from copy import copy
 from typing import TYPE_CHECKING
 
 from aetcd.etcd.v3._admin import Cluster, Maintenance
 from aetcd.etcd.v3._auth import Auth
-from aetcd.etcd.v3._codec import Key, prefix_end
+from aetcd.etcd.v3._codec import Key, bytes_of, prefix_end
 from aetcd.etcd.v3._coordination import Elections, LeaderKey, LeaderResponse, Leaders, LockResponse, Locks, Won
-from aetcd.etcd.v3._gateway import Gateway
+from aetcd.etcd.v3._gateway import Gateway, NamespacedGateway
 from aetcd.etcd.v3._guard import Guard
 from aetcd.etcd.v3._hub import Hub
 from aetcd.etcd.v3._keepalive import KeepAlive
@@ -131,6 +132,9 @@ class V3(KV):
 
     A refusal raises the class of `aetcd.errors` that it means. A write without an answer raises OutcomeUnknown.
 
+    Keys are those of the server, whatever `namespace=` the client has, which is that of its own calls and recipes only;
+    `namespace()` gives the same calls on the keys below a prefix.
+
     lease, auth, cluster, maintenance, lock, election: The groups.
     """
 
@@ -142,7 +146,7 @@ class V3(KV):
         watch_sharing: Have all watches share a few streams, and not a request for each.
         guard: Leave out members whose answers contradict what was seen before: see `Guard`.
         """
-        self.gateway = Gateway(channel, prefix=prefix, guard=Guard(time.monotonic) if guard else None)
+        self.gateway: Gateway = Gateway(channel, prefix=prefix, guard=Guard(time.monotonic) if guard else None)
         self.hub = Hub(self.gateway) if watch_sharing else None
         self.lease = Leases(self.gateway)
         self.auth = Auth(self.gateway)
@@ -150,6 +154,34 @@ class V3(KV):
         self.maintenance = Maintenance(self.gateway)
         self.lock = Locks(self.gateway)
         self.election = Elections(self.gateway)
+
+    def namespace(self, prefix: Key) -> V3:
+        """The same API on the keys below a prefix, as Go's `clientv3/namespace`: `client.v3.namespace("service-a/")`.
+
+        The prefix is put before every key, range end, and name of a lock or election that is sent, in transactions and
+        watches too, and taken from every key that is told. Ranges end with the namespace: what reaches to the end of
+        the key space without it, goes to its own end here, and of a lease's keys only those in it are told. Namespaces
+        within others add up, and keys given as text or bytes are as in any other call.
+
+        A prefix ends where it is said to: give it its slash, or `service-ab/` is in the namespace too. A key that is
+        the bare prefix has no name in it, and is never told. A `Txn`, which is a value, is about the keys of whoever
+        commits it.
+
+        Leases, users, members and upkeep are the cluster's, and so are revisions: `compact` forgets the past of all
+        keys. Permissions are granted on the server's own keys. The namespace is free to make, shares all connections
+        and streams, and needs no closing. It keeps honest code in its place; it is no protection from other.
+
+        Raises ValueError for an empty prefix, which would be the whole key space.
+        """
+        below = bytes_of(prefix, "prefix")
+        if not below:
+            raise ValueError("prefix must not be empty")
+        inner = copy(self)
+        inner.gateway = NamespacedGateway.of(self.gateway, below)
+        inner.lease = self.lease.within(inner.gateway)
+        inner.lock = Locks(inner.gateway)
+        inner.election = Elections(inner.gateway)
+        return inner
 
     async def version(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> ServerVersion:
         """What the server runs, and what the cluster can speak. Needs no credentials."""
@@ -231,4 +263,5 @@ class V3(KV):
         return STM(self.gateway, attempts=attempts, timeout=timeout)
 
     def __repr__(self) -> str:
-        return f"<V3 at {self.gateway.channel!r}>"
+        below = self.gateway.namespace.prefix
+        return f"<V3 {f'below {below!r} ' if below else ''}at {self.gateway.channel!r}>"

@@ -16,6 +16,7 @@ from aetcd.errors import DecodeError, Unsupported
 from aetcd.etcd.v3._errors import error_of, fault_of, judge
 
 __all__ = [
+    "EVERYTHING",
     "Key",
     "Route",
     "Wire",
@@ -36,9 +37,11 @@ Key = str | bytes
 Wire = dict[str, Any]
 """A message of the gateway before it is written as JSON: bytes become base64."""
 
+EVERYTHING = b"\0"
+"""The `range_end` of "every key from here"; as `key` with it, the first of all keys."""
+
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 _INT64 = 1 << 63
-_EVERYTHING = b"\0"
 
 
 @frozen(kw_only=True)
@@ -107,7 +110,7 @@ def prefix_end(prefix: bytes) -> bytes:
     Where there is none (the prefix is empty or only `\xff`) it is `\0`, which etcd takes for "every key from here".
     """
     head = prefix.rstrip(b"\xff")
-    return head[:-1] + bytes((head[-1] + 1,)) if head else _EVERYTHING
+    return head[:-1] + bytes((head[-1] + 1,)) if head else EVERYTHING
 
 
 def bytes_of(given: Key, argument: str) -> bytes:
@@ -139,7 +142,7 @@ def key_range(key: Key, range_end: Key | None, prefix: bool, from_key: bool) -> 
         if not end:
             raise ValueError("range_end must not be empty")
         return first, end
-    return first or _EVERYTHING, prefix_end(first) if prefix else _EVERYTHING
+    return first or EVERYTHING, prefix_end(first) if prefix else EVERYTHING
 
 
 def whole(number: int, argument: str) -> int:

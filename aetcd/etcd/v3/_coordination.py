@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 from attrs import define, evolve, field, frozen
 
 from aetcd._transport.timeouts import Timeout
-from aetcd._wire.decode import decode
 from aetcd._wire.message import Effect
 from aetcd.errors import KeyNotFound
 from aetcd.etcd.v3._codec import Key, Route, Wire, bytes_of, whole
@@ -23,6 +22,7 @@ from aetcd.etcd.v3._streams import Envelope, Messages, open_stream
 
 if TYPE_CHECKING:
     from aetcd.etcd.v3._gateway import Gateway
+    from aetcd.etcd.v3._namespace import Namespace
 
 __all__ = ["Elections", "LeaderKey", "LeaderResponse", "Leaders", "LockResponse", "Locks", "Won"]
 
@@ -104,12 +104,12 @@ class Locks:
         """
         message: Wire = {"name": _named(name), "lease": whole(lease, "lease")}
         body = await _patiently(self._gateway, LOCK, message, timeout, peer)
-        return decode(body, LockResponse)
+        return self._gateway.read(body, LockResponse)
 
     async def unlock(self, key: bytes, *, timeout: float | Timeout | None = None, peer: str | None = None) -> Empty:
         """Give a lock back. `key` is that of `LockResponse`; it is no error if it is gone already."""
         message: Wire = {"key": _named(key, "key")}
-        return decode(await self._gateway.send(UNLOCK, message, timeout=timeout, peer=peer), Empty)
+        return self._gateway.read(await self._gateway.send(UNLOCK, message, timeout=timeout, peer=peer), Empty)
 
 
 @frozen
@@ -134,7 +134,7 @@ class Elections:
         Raises LeaseNotFound, and OutcomeUnknown as `Locks.lock` does.
         """
         message: Wire = {"name": _named(name), "value": bytes_of(value, "value"), "lease": whole(lease, "lease")}
-        return decode(await _patiently(self._gateway, CAMPAIGN, message, timeout, None), Won)
+        return self._gateway.read(await _patiently(self._gateway, CAMPAIGN, message, timeout, None), Won)
 
     async def proclaim(self, leader: LeaderKey, value: Key, *, timeout: float | Timeout | None = None) -> Empty:
         """Change what all who ask are told of the leader.
@@ -142,7 +142,7 @@ class Elections:
         Raises CompareFailed where the office is held no longer, OutcomeUnknown.
         """
         message: Wire = {"leader": _key_wire(leader), "value": bytes_of(value, "value")}
-        return decode(await self._gateway.send(PROCLAIM, message, timeout=timeout), Empty)
+        return self._gateway.read(await self._gateway.send(PROCLAIM, message, timeout=timeout), Empty)
 
     async def leader(self, name: Key, *, timeout: float | Timeout | None = None) -> LeaderResponse | None:
         """Who leads now, or None."""
@@ -150,7 +150,7 @@ class Elections:
             body = await self._gateway.send(LEADER, {"name": _named(name)}, timeout=timeout)
         except KeyNotFound:
             return None
-        return decode(body, LeaderResponse)
+        return self._gateway.read(body, LeaderResponse)
 
     def observe(
         self, name: Key, *, timeout: float | Timeout | None = None, peer: str | None = None
@@ -168,7 +168,9 @@ class Elections:
 
     async def resign(self, leader: LeaderKey, *, timeout: float | Timeout | None = None) -> Empty:
         """Give an office up. It is no error if it is held no longer."""
-        return decode(await self._gateway.send(RESIGN, {"leader": _key_wire(leader)}, timeout=timeout), Empty)
+        return self._gateway.read(
+            await self._gateway.send(RESIGN, {"leader": _key_wire(leader)}, timeout=timeout), Empty
+        )
 
 
 @define(eq=False)
@@ -176,6 +178,7 @@ class Leaders:
     """The leaders of one election, newest last. Iteration raises ConnectFailed when the server ends it."""
 
     _messages: Messages[LeaderResponse]
+    _namespace: Namespace
     _waiting: list[LeaderResponse] = field(factory=list, init=False)
 
     def __aiter__(self) -> Self:
@@ -186,13 +189,14 @@ class Leaders:
             self._waiting = list(await self._messages.next())
         if not self._waiting:
             raise self._messages.cut("by the server's will")
-        return self._waiting.pop(0)
+        return self._namespace.leave(self._waiting.pop(0))
 
 
 @asynccontextmanager
 async def _observe(gateway: Gateway, message: Wire, timeout: Timeout, peer: str | None) -> AsyncIterator[Leaders]:
-    async with open_stream(gateway, OBSERVE, message, Envelope[LeaderResponse], timeout=timeout, peer=peer) as messages:
-        yield Leaders(messages)
+    sent, kind = gateway.namespace.enter(message), Envelope[LeaderResponse]
+    async with open_stream(gateway, OBSERVE, sent, kind, timeout=timeout, peer=peer) as messages:
+        yield Leaders(messages, gateway.namespace)
 
 
 async def _patiently(

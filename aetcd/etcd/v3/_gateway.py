@@ -16,11 +16,12 @@ from aetcd.etcd.v3._codec import Route, Wire, body_of, gateway_prefix, read_rena
 from aetcd.etcd.v3._errors import error_of, fault_of
 from aetcd.etcd.v3._guard import GRACE, Doubt, Guard, Seen
 from aetcd.etcd.v3._models import ServerVersion
+from aetcd.etcd.v3._namespace import Namespace
 
 if TYPE_CHECKING:
     from aetcd._transport.pool import Channel
 
-__all__ = ["Gateway", "read_version", "version_request"]
+__all__ = ["Gateway", "NamespacedGateway", "read_version", "version_request"]
 
 T = TypeVar("T")
 
@@ -63,11 +64,16 @@ class Gateway:
     channel: The pool, with the credentials of this client.
     prefix: Found by `/version` at the first call where it is not given.
     guard: Judges what reads and writes of keys are answered, unless a peer was asked for by name; None for none.
+    namespace: Where the caller's keys stand.
     """
 
     channel: Channel
     prefix: str | None = field(default=None, kw_only=True)
     guard: Guard | None = field(default=None, kw_only=True)
+    namespace: Namespace = field(default=Namespace(), kw_only=True)
+
+    # An answer's body as a value. No method of its own, for plain reads are hot.
+    read = staticmethod(decode)
 
     async def version(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> ServerVersion:
         """What the server runs."""
@@ -178,3 +184,32 @@ class Gateway:
         """As `send`, with an answer whose names are mixed read into `kind`."""
         body = await self.send(route, message, effect=effect, timeout=timeout, peer=peer, anonymous=anonymous)
         return read_renamed(body, kind)
+
+
+@define(eq=False)
+class NamespacedGateway(Gateway):
+    """Asks another gateway, which knows no namespace, with keys put below a prefix, and takes it from those told.
+
+    outer: Its prefix and guard go for this one too.
+    """
+
+    outer: Gateway = field(kw_only=True)
+
+    @classmethod
+    def of(cls, gateway: Gateway, prefix: bytes) -> NamespacedGateway:
+        """What the gateway knows as keys below `prefix`."""
+        outer = gateway.outer if isinstance(gateway, NamespacedGateway) else gateway
+        namespace = Namespace(gateway.namespace.prefix + prefix)
+        return cls(outer.channel, guard=outer.guard, namespace=namespace, outer=outer)
+
+    async def resolve(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> str:
+        """As `Gateway.resolve`."""
+        return await self.outer.resolve(timeout=timeout, peer=peer)
+
+    async def exchange(self, route: Route, message: Wire, **options: Any) -> Response:
+        """As `Gateway.exchange`."""
+        return await self.outer.exchange(route, self.namespace.enter(message), **options)
+
+    def read(self, body: bytes, kind: type[T]) -> T:
+        """An answer's body as a value."""
+        return self.namespace.leave(decode(body, kind))

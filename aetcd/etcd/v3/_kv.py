@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from aetcd._wire.decode import decode
 from aetcd._wire.message import Effect
 from aetcd.etcd.v3._codec import Key, Route, positive
 from aetcd.etcd.v3._models import DeleteRangeResponse, Empty, PutResponse, RangeResponse
@@ -83,7 +82,7 @@ class KV:
             min_create_revision,
             max_create_revision,
         )
-        return decode(await self.gateway.send(RANGE, message, timeout=timeout, peer=peer), RangeResponse)
+        return self.gateway.read(await self.gateway.send(RANGE, message, timeout=timeout, peer=peer), RangeResponse)
 
     async def range_pages(
         self,
@@ -111,7 +110,7 @@ class KV:
         message |= {"keys_only": keys_only, "serializable": serializable}
         seen = 0
         while True:
-            page = decode(await self.gateway.send(RANGE, message, timeout=timeout, peer=peer), RangeResponse)
+            page = self.gateway.read(await self.gateway.send(RANGE, message, timeout=timeout, peer=peer), RangeResponse)
             # The server counts from the page's first key on: give the whole range's count on each page.
             yield evolve(page, count=page.count + seen)
             if not page.more:
@@ -143,7 +142,7 @@ class KV:
         cancel leaves the outcome unknown.
         """
         message = put_wire(key, value, lease, prev_kv, ignore_value, ignore_lease)
-        return decode(await self.gateway.send(PUT, message, timeout=timeout, peer=peer), PutResponse)
+        return self.gateway.read(await self.gateway.send(PUT, message, timeout=timeout, peer=peer), PutResponse)
 
     async def delete_range(
         self,
@@ -163,7 +162,9 @@ class KV:
         Raises OutcomeUnknown. A cancel leaves the outcome unknown.
         """
         message = delete_wire(key, range_end, prefix, from_key, prev_kv)
-        return decode(await self.gateway.send(DELETE_RANGE, message, timeout=timeout, peer=peer), DeleteRangeResponse)
+        return self.gateway.read(
+            await self.gateway.send(DELETE_RANGE, message, timeout=timeout, peer=peer), DeleteRangeResponse
+        )
 
     async def compact(
         self, revision: int, *, physical: bool = False, timeout: float | Timeout | None = None, peer: str | None = None
@@ -175,4 +176,4 @@ class KV:
         Raises RevisionCompacted (it was done before), RevisionInFuture, OutcomeUnknown.
         """
         message = {"revision": positive(revision, "revision"), "physical": physical}
-        return decode(await self.gateway.send(COMPACT, message, timeout=timeout, peer=peer), Empty)
+        return self.gateway.read(await self.gateway.send(COMPACT, message, timeout=timeout, peer=peer), Empty)

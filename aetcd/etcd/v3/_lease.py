@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import Factory, define, evolve, field
 
 from aetcd._wire.message import Effect
 from aetcd.errors import LeaseNotFound
@@ -34,10 +34,11 @@ class Leases:
     """Leases: keys tied to one are deleted by the server when it ends."""
 
     _gateway: Gateway
-    _renewals: Renewals = field(init=False)
+    _renewals: Renewals = field(default=Factory(lambda self: Renewals(self._gateway), takes_self=True))
 
-    def __attrs_post_init__(self) -> None:
-        self._renewals = Renewals(self._gateway)
+    def within(self, gateway: Gateway) -> Leases:
+        """The same leases, as they are told within a namespace; the renewals of all still travel together."""
+        return Leases(gateway, self._renewals)
 
     async def grant(
         self,
@@ -120,7 +121,7 @@ class Leases:
         # The server says -1 of one that it does not know.
         if answer.granted_ttl <= 0:
             raise LeaseNotFound(f"lease {id:x} has ended", status=200, operation=TIME_TO_LIVE.operation, peer=peer)
-        return answer
+        return evolve(answer, keys=self._gateway.namespace.shown(answer.keys))
 
     async def list(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> tuple[int, ...]:
         """IDs of the leases that live.

@@ -51,8 +51,9 @@ class _EventFeed(RangeFeed):
 
     def request(self, watch_id: int, since: int | None) -> bytes:
         """What asks for it on a stream."""
+        first, end = self.gateway.namespace.range(*key_range(self.key, self.range_end, False, False))
         return create_request(
-            self.key, range_end=self.range_end, start_revision=since or 0, watch_id=watch_id, **self.options
+            first, range_end=end or None, start_revision=since or 0, watch_id=watch_id, **self.options
         )
 
 
@@ -117,9 +118,14 @@ def watch_events(
     first, end = key_range(key, range_end, prefix, from_key)
     since = whole(start_revision, "start_revision") or None
     name = repr(key) if end == b"" else f"{key!r}..."
+    namespace = v3.gateway.namespace
+
+    def held(kv: KeyValue) -> Node:
+        return _held(namespace.leave(kv))
 
     async def feed() -> Feed:
-        return _EventFeed(name, v3.gateway, v3, first, end or None, _held, v3.hub, options=options)
+        read = held if namespace.prefix else _held
+        return _EventFeed(name, v3.gateway, v3, first, end or None, read, v3.hub, options=options)
 
     pool = v3.gateway.channel.pool
     limits = pool.timeout if timeout is None else Timeout.of(timeout)

@@ -13,7 +13,6 @@ from attrs import define, field
 
 from aetcd._routing.retry import full_jitter
 from aetcd._transport.timeouts import Budget
-from aetcd._wire.decode import decode
 from aetcd.errors import AetcdError, CompareFailed, RevisionCompacted
 from aetcd.etcd.v3._codec import Key, bytes_of, positive
 from aetcd.etcd.v3._kv import RANGE
@@ -86,7 +85,7 @@ class Transaction:
                 except RevisionCompacted as e:
                     self.conflict = e
                     raise
-                answer = decode(body, RangeResponse)
+                answer = self._gateway.read(body, RangeResponse)
                 self._snapshot = self._snapshot or answer.header.revision
                 self._seen[name] = answer.kvs[0] if answer.kvs else None
         return self._seen[name]

@@ -6,17 +6,20 @@ A contender's key is `<name>/<lease ID in hexadecimal>`, tied to its lease; the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from aetcd.errors import NotOwner
+from aetcd.errors import LeaseNotFound, NotOwner, SessionLost
 from aetcd.etcd._entries import Entry, Owned, Queue
 from aetcd.etcd._session import Session
 from aetcd.etcd.v3._keyspace import V3KeySpace
 from aetcd.etcd.v3._models import KeyValue, RangeResponse
 from aetcd.etcd.v3._ops import Delete, Get, Put
 from aetcd.etcd.v3._session import lease_of
-from aetcd.etcd.v3._txn import CreateRevision, TxnBuilder, TxnResult, commit
+from aetcd.etcd.v3._txn import CreateRevision, Txn, TxnBuilder, TxnResult, commit
 
 __all__ = ["V3Store"]
 
@@ -26,32 +29,39 @@ class V3Store:
     """The store's own part of what recipes need; the client adds sessions, watches and background work."""
 
     space: V3KeySpace
-    _entered: Counter[str] = field(factory=Counter, init=False)
+    _entered: WeakKeyDictionary[Session, Counter[str]] = field(factory=WeakKeyDictionary, init=False)
 
     async def enter(self, queue: str, raw: bytes, session: Session) -> Entry:
         """Put if absent, under a name that only this session and this call have."""
         lease = lease_of(session)
-        key = f"{queue}/{lease:x}"
-        self._entered[key] += 1
-        if self._entered[key] > 1:
-            key += f"-{self._entered[key]}"
-        name = self.space.server_key(key)
-        txn = self.space.v3.txn().when(CreateRevision(name) == 0)
-        answer = await self._repeat(txn.then(Put(name, raw, lease=lease)).otherwise(Get(name)))
-        if answer.succeeded:
-            return Entry(key=key, raw=raw, created_revision=answer.revision, modified_revision=answer.revision)
-        (found,) = answer.results
+        return await self._create(self._own_key(queue, session), raw, lease)
+
+    async def join(self, queue: str, raw: bytes, session: Session) -> tuple[Entry, Queue]:
+        """The same, and the queue, in one transaction."""
+        lease = lease_of(session)
+        key = self._own_key(queue, session)
+        name, prefix = self.space.server_key(key), self._prefix(queue)
+        line = Get(prefix, prefix=True, sort_by="create_revision")
+        txn = self.space.v3.txn().when(CreateRevision(name) == 0).then(Put(name, raw, lease=lease), line)
+        answer = await self._repeat(txn.otherwise(line))
+        found = answer.results[-1]
         assert isinstance(found, RangeResponse)
-        return self._entry(found.kvs[0])
+        standing = self._queue(prefix, found.kvs, answer.revision)
+        return next(entry for entry in standing.entries if entry.key == key), standing
+
+    async def claim(self, key: str, raw: bytes, session: Session | None = None) -> Entry:
+        """Put if absent."""
+        lease = 0 if session is None else lease_of(session)
+        try:
+            return await self._create(key, raw, lease)
+        except LeaseNotFound as e:
+            raise SessionLost(f"lease {lease:x} ran out or was revoked") from e
 
     async def queue(self, queue: str) -> Queue:
         """A range, sorted by creation revision; not of queues whose names begin with this one's and a slash."""
-        prefix = self.space.server_key(queue) + b"/"
+        prefix = self._prefix(queue)
         answer = await self.space.v3.range(prefix, prefix=True, sort_by="create_revision")
-        return Queue(
-            entries=[self._entry(kv) for kv in answer.kvs if b"/" not in kv.key[len(prefix) :]],
-            revision=answer.header.revision,
-        )
+        return self._queue(prefix, answer.kvs, answer.header.revision)
 
     async def swap(self, entry: Owned, raw: bytes, session: Session) -> Entry:
         """Put, if the key is still the one that was created."""
@@ -62,11 +72,66 @@ class V3Store:
             raise NotOwner(f"the entry {entry.key!r} is gone")
         return Entry(key=entry.key, raw=raw, created_revision=entry.created_revision, modified_revision=answer.revision)
 
-    async def leave(self, entry: Owned, session: Session) -> bool:
+    async def leave(self, entry: Owned, session: Session | None) -> bool:
         """Delete, if the key is still the one that was created. The lease stays the session's."""
         name = self.space.server_key(entry.key)
         txn = self.space.v3.txn().when(CreateRevision(name) == entry.created_revision).then(Delete(name))
         return (await self._repeat(txn)).succeeded
+
+    async def hand_over(self, entry: Owned, session: Session, heir: Owned) -> tuple[bool, bool]:
+        """Delete, and read the other one in the same transaction."""
+        name, other = self.space.server_key(entry.key), self.space.server_key(heir.key)
+        txn = self.space.v3.txn().when(CreateRevision(name) == entry.created_revision)
+        answer = await self._repeat(txn.then(Delete(name), Get(other, keys_only=True)))
+        if not answer.succeeded:
+            return False, False
+        found = answer.results[1]
+        assert isinstance(found, RangeResponse)
+        return True, _is(heir, found.kvs)
+
+    async def stands(self, entry: Owned) -> bool:
+        """Whether the key is still the one that was created."""
+        found = await self.space.v3.range(self.space.server_key(entry.key), keys_only=True)
+        return _is(entry, found.kvs)
+
+    async def guarded(self, entry: Owned, txn: Any) -> TxnResult:
+        """A transaction within another that compares, so that its own comparisons stay its own."""
+        if isinstance(txn, TxnBuilder) and txn.namespaced:
+            raise ValueError("txn: one of client.v3.txn() is needed, not of a namespace, whose keys it would not have")
+        inner = txn.build() if isinstance(txn, TxnBuilder) else txn
+        if not isinstance(inner, Txn):
+            raise TypeError(f"txn must be a Txn, or client.v3.txn() with what it shall do, not {txn!r}")
+        name = self.space.server_key(entry.key)
+        outer = Txn(when=(CreateRevision(name) == entry.created_revision,), then=(inner,))
+        answer = await commit(self.space.v3.gateway, outer)
+        if not answer.succeeded:
+            raise NotOwner(f"the entry {entry.key!r} is gone")
+        (result,) = answer.results
+        assert isinstance(result, TxnResult)
+        return evolve(result, header=answer.header, peer=answer.peer)
+
+    async def _create(self, key: str, raw: bytes, lease: int) -> Entry:
+        name = self.space.server_key(key)
+        txn = self.space.v3.txn().when(CreateRevision(name) == 0)
+        answer = await self._repeat(txn.then(Put(name, raw, lease=lease)).otherwise(Get(name)))
+        if answer.succeeded:
+            return Entry(key=key, raw=raw, created_revision=answer.revision, modified_revision=answer.revision)
+        (found,) = answer.results
+        assert isinstance(found, RangeResponse)
+        return self._entry(found.kvs[0])
+
+    def _own_key(self, queue: str, session: Session) -> str:
+        entered = self._entered.setdefault(session, Counter())
+        entered[queue] += 1
+        key = f"{queue}/{lease_of(session):x}"
+        return key if entered[queue] == 1 else f"{key}-{entered[queue]}"
+
+    def _prefix(self, queue: str) -> bytes:
+        return self.space.server_key(queue) + b"/"
+
+    def _queue(self, prefix: bytes, kvs: Sequence[KeyValue], revision: int) -> Queue:
+        entries = [self._entry(kv) for kv in kvs if b"/" not in kv.key[len(prefix) :]]
+        return Queue(entries=entries, revision=revision)
 
     async def _repeat(self, txn: TxnBuilder) -> TxnResult:
         """Send a transaction that compares with what no second sending finds again."""
@@ -75,3 +140,7 @@ class V3Store:
     def _entry(self, kv: KeyValue) -> Entry:
         node = self.space.read(kv)
         return Entry(key=node.key, raw=kv.value, created_revision=kv.create_revision, modified_revision=kv.mod_revision)
+
+
+def _is(entry: Owned, found: Sequence[KeyValue]) -> bool:
+    return bool(found) and found[0].create_revision == entry.created_revision

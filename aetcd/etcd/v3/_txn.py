@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from attrs import define, field, frozen
 
-from aetcd._wire.decode import decode
 from aetcd._wire.message import Effect
 from aetcd.errors import DecodeError
 from aetcd.etcd.v3._codec import Key, Route, Wire, bytes_of, key_range, whole
@@ -237,7 +236,7 @@ async def commit(
     """
     effect = Effect.READ if txn.reads_only else Effect.REPEATABLE if repeatable else Effect.ONCE
     response = await gateway.exchange(TXN, txn.body(), effect=effect, timeout=timeout, peer=peer)
-    return read_result(decode(response.body, TxnResponse), response.peer)
+    return read_result(gateway.read(response.body, TxnResponse), response.peer)
 
 
 @define(eq=False)
@@ -253,6 +252,11 @@ class TxnBuilder:
     _when: list[Compare] = field(factory=list, init=False)
     _then: list[Operation] = field(factory=list, init=False)
     _otherwise: list[Operation] = field(factory=list, init=False)
+
+    @property
+    def namespaced(self) -> bool:
+        """Whether its keys stand below the prefix of a `V3.namespace`."""
+        return bool(self._gateway.namespace.prefix)
 
     def when(self, *compares: Compare) -> TxnBuilder:
         """Comparisons that must all hold; without any the transaction succeeds."""

@@ -1,0 +1,149 @@
+"""The watch that a client's contenders share: one for all of them, and nobody's loss when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import pytest
+
+import aetcd
+from aetcd._transport.trace import RequestEvent
+
+Connect = Callable[..., Awaitable[aetcd.Client]]
+Eventually = Callable[..., Awaitable[None]]
+
+CONTENDERS = 20
+
+
+async def count(client: aetcd.Client, name: str) -> int:
+    return len((await client._store().queue(name)).entries)
+
+
+def queue_watches(client: aetcd.Client) -> int:
+    return len(client.status().watches)
+
+
+async def crowd(client: aetcd.Client, wanted: int) -> list[asyncio.Future[None]]:
+    """So many who wait for one lock that is held."""
+    waiting = [asyncio.ensure_future(client.lock("job").acquire()) for _ in range(wanted)]
+    async with asyncio.timeout(20):
+        while await count(client, "job") != wanted + 1:
+            await asyncio.sleep(0.005)
+    return waiting
+
+
+async def stopped(tasks: Iterable[asyncio.Future[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_one_watch_for_all_of_a_client(client: aetcd.Client, eventually: Eventually) -> None:
+    """The holder and all who wait share one watch, which ends when the last of them has left."""
+    holder = client.lock("job")
+    await holder.acquire()
+    waiting = await crowd(client, CONTENDERS)
+    await eventually(lambda: queue_watches(client) == 1)
+    await stopped(waiting)
+    assert queue_watches(client) == 1
+    assert holder.held
+    await holder.release()
+    await eventually(lambda: queue_watches(client) == 0)
+
+
+async def test_one_who_gives_up_disturbs_nobody(client: aetcd.Client) -> None:
+    """Of many who wait some are cancelled: the others still get the lock, in their order."""
+    order: list[int] = []
+    locks = client.lock("job")
+
+    async def use(number: int) -> None:
+        async with locks:
+            order.append(number)
+
+    tasks: list[asyncio.Future[None]] = []
+    async with asyncio.timeout(30):
+        async with client.lock("job"):
+            for number in range(8):
+                tasks.append(asyncio.ensure_future(use(number)))
+                while await count(client, "job") != number + 2:
+                    await asyncio.sleep(0.005)
+            await stopped(tasks[1::3])
+        await asyncio.wait(tasks)
+    assert order == [0, 2, 3, 5, 6]
+    assert await count(client, "job") == 0
+
+
+async def test_contenders_of_two_clients_in_turns(client: aetcd.Client, other: aetcd.Client) -> None:
+    """Who follows may be another client's: it is told by its own watch, and the order is that of arrival."""
+    order: list[int] = []
+    inside = 0
+
+    async def use(number: int) -> None:
+        nonlocal inside
+        async with (client, other)[number % 2].lock("job"):
+            inside += 1
+            assert inside == 1
+            order.append(number)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    tasks: list[asyncio.Future[None]] = []
+    async with asyncio.timeout(30):
+        async with client.lock("job"):
+            for number in range(8):
+                tasks.append(asyncio.ensure_future(use(number)))
+                while await count(client, "job") != number + 2:
+                    await asyncio.sleep(0.005)
+        await asyncio.gather(*tasks)
+    assert order == list(range(8))
+
+
+@pytest.mark.parametrize("protocol", ["v3"])
+async def test_what_a_hand_over_costs(connect: Connect) -> None:
+    """Two requests: one enters and lists, one leaves and sees the next stand. Nobody else is woken."""
+    sent: list[str] = []
+
+    def told(event: RequestEvent) -> None:
+        sent.append(event.operation)
+
+    client = await connect(trace=aetcd.Trace(on_request=told))
+    rounds = 10
+
+    async def use() -> None:
+        for _ in range(rounds):
+            async with client.lock("job", ttl=60):
+                pass
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(use() for _ in range(5)))
+    # Beside them: a lease for each contender, the watch and its read, the version, and reads by those who came first.
+    assert sent.count("v3 txn") == 2 * 5 * rounds
+    assert sent.count("v3 lease grant") == 5
+    assert sent.count("v3 range") <= 15, "who is next was seen to stand when the one before it left"
+
+
+async def test_the_watch_may_break(
+    connect: Connect, etcd: aetcd.testing.EtcdServer, proxy: Callable[..., Awaitable[Any]], client: aetcd.Client
+) -> None:
+    """Its connections are cut while many wait: it is begun again, and everybody gets the lock."""
+    between = await proxy(etcd.url)
+    shaky = await connect(between.url, timeout=5)
+    holder = client.lock("job")
+    async with asyncio.timeout(60):
+        await holder.acquire()
+        waiting = [asyncio.ensure_future(through(shaky)) for _ in range(5)]
+        while await count(client, "job") != 6:
+            await asyncio.sleep(0.005)
+        between.cut()
+        await holder.release()
+        between.resume()
+        await asyncio.gather(*waiting)
+        await shaky.aclose()
+    assert await count(client, "job") == 0
+
+
+async def through(client: aetcd.Client) -> None:
+    async with client.lock("job", ttl=30):
+        pass
