@@ -333,7 +333,12 @@ class QuotaExceeded(ServerError):
 
 
 class CouchDBError(ServerError):
-    """An error answer of CouchDB."""
+    """An error answer of CouchDB.
+
+    request_id: X-Couch-Request-ID, by which the server's log names the request; None where it told none.
+    """
+
+    request_id: str | None = None
 
 
 class NginxError(ServerError):

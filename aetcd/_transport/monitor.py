@@ -9,7 +9,7 @@ from aetcd._transport.http import HTTP
 from aetcd._transport.seats import Seat, Seats
 from aetcd._transport.supervisor import Job, Supervisor
 from aetcd._transport.timeouts import Timeout
-from aetcd._wire.message import NO_HEADERS, Request
+from aetcd._wire.message import NO_HEADERS, Request, Verdict
 from aetcd.errors import RequestTimeout, TransportError
 
 __all__ = ["Monitor"]
@@ -65,7 +65,7 @@ class Monitor:
             answer = await self._http.exchange(
                 seat.peer, self._probe, NO_HEADERS, total=self._limit, connect=None, read=None
             )
-            if answer.status >= 500:
+            if answer.status >= 500 or self._probe.judge(answer) is Verdict.NOT_NOW:
                 error = f"{self._probe.operation} answered HTTP {answer.status}"
         except TransportError as e:
             error, silent = e.message, True

@@ -47,7 +47,8 @@ _NO_FAILOVER = RetryPolicy(attempts=1)
 class Pool:
     """Peers, their health, and the one retry loop of the package.
 
-    probe: A cheap read that says whether a peer can serve: it cannot where the status is 500 or more.
+    probe: A cheap read that says whether a peer can serve: it cannot where the status is 500 or more, or where its
+        `judge` says NOT_NOW.
     limit: Ordinary requests on the wire at once; more wait their turn. Streams are not counted.
     prepare: What comes before the first request, within its limits: it may find the peers, where none were given.
         Where it raises, so does the request, and the next one begins with it again.

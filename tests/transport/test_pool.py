@@ -9,7 +9,22 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from scripted import CUT, GET, HANG, PUT, MakePool, Reply, Seen, Serve, endless, eventually, ok, refusing, silence
+from scripted import (
+    CUT,
+    GET,
+    HANG,
+    PROBE,
+    PUT,
+    MakePool,
+    Reply,
+    Seen,
+    Serve,
+    endless,
+    eventually,
+    ok,
+    refusing,
+    silence,
+)
 
 from aetcd import (
     ConfigError,
@@ -24,7 +39,7 @@ from aetcd._routing.health import HealthPolicy
 from aetcd._routing.peer import Peer
 from aetcd._transport.auth import ANONYMOUS, TokenAuth
 from aetcd._transport.trace import PeerEvent, Trace, Tracer
-from aetcd._wire.message import Request
+from aetcd._wire.message import Request, Verdict
 
 STREAM = evolve(GET, operation="watch", path="/watch")
 
@@ -310,6 +325,25 @@ async def test_failing_peer_is_ejected_and_comes_back(serve: Serve, pool_of: Mak
     await pool.send(GET, auth=ANONYMOUS)
     await pool.send(GET, auth=ANONYMOUS)
     assert len(broken.seen) == asked + 1
+
+
+async def test_probe_is_judged_by_its_protocol(serve: Serve, pool_of: MakePool) -> None:
+    """A peer that says in its own way that it cannot serve is left out, until it says otherwise."""
+    away, well = await serve(lambda _: CUT), await serve()
+    away.on_probe = lambda _: ok(b"maintenance", "404 Not Found")
+    probe = evolve(PROBE, judge=lambda answer: Verdict.NOT_NOW if answer.status == 404 else Verdict.FINAL)
+    pool = pool_of(away.url, well.url, probe=probe, health=HealthPolicy(eject_after=1, base=0.05, cap=0.1))
+    await pool.send(GET, auth=ANONYMOUS)
+    away.plan = lambda _: ok()
+    async with asyncio.timeout(5):
+        while len(away.probes) < 3:
+            await pool.send(GET, auth=ANONYMOUS)
+            await asyncio.sleep(0.01)
+        assert len(away.seen) == 1
+        away.on_probe = lambda _: ok()
+        while len(away.seen) == 1:
+            await pool.send(GET, auth=ANONYMOUS)
+            await asyncio.sleep(0.01)
 
 
 async def test_all_ejected_peers_are_tried(serve: Serve, pool_of: MakePool) -> None:
