@@ -20,9 +20,10 @@ from doubles.nginx_upstreams import Upstream
 
 from aetcd import nginx as room
 from aetcd.nginx import Nginx
+from aetcd.testing import EtcdServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "nginx.md"
-URLS = ("http://127.0.0.1:8080/api", "http://127.0.0.1:8081/api")
+URLS = ("http://127.0.0.1:8080/api", "http://127.0.0.1:8081/api", "http://127.0.0.1:2379")
 
 
 def blocks(language: str) -> list[tuple[int, str]]:
@@ -48,8 +49,8 @@ async def doubles() -> AsyncIterator[tuple[NginxDouble, NginxDouble]]:
         yield one, two
 
 
-async def run(line: int, code: str, names: dict[str, Any], urls: tuple[str, str]) -> None:
-    for written, real in zip(URLS, urls, strict=True):
+async def run(line: int, code: str, names: dict[str, Any], *urls: str) -> None:
+    for written, real in zip(URLS, urls, strict=False):
         code = code.replace(written, real)
     tree = compile("\n" * line + code, PAGE, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     running = eval(tree, names)
@@ -57,23 +58,35 @@ async def run(line: int, code: str, names: dict[str, Any], urls: tuple[str, str]
         await running
 
 
-async def test_blocks_run(doubles: tuple[NginxDouble, NginxDouble], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+async def etcd() -> AsyncIterator[EtcdServer]:
+    """One for the page, since it names its keys itself."""
+    async with EtcdServer() as server:
+        yield server
+
+
+async def test_blocks_run(
+    doubles: tuple[NginxDouble, NginxDouble], etcd: EtcdServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One after the other, as a reader would, inside `async with Nginx(...) as nginx`; and they do what they say."""
     one, two = doubles
     first, *rest = blocks("python")
     names: dict[str, Any] = {"__name__": "page"}
-    await run(*first, names, (one.url, two.url))
+    await run(*first, names, one.url, two.url, etcd.url)
     assert capsys.readouterr().out == "nginx-plus-r16 with ['backend', 'hashed', 'shop']\n"
     async with Nginx(one.url) as names["nginx"]:
         for line, code in rest:
-            await run(line, code, names, (one.url, two.url))
+            await run(line, code, names, one.url, two.url, etcd.url)
     out = capsys.readouterr().out
     assert "+ 10.0.0.3:8080\n- 10.0.0.1:8080\n" in out
     assert "on default {" in out
     assert "<not asked for>\n" in out
     assert "404 UpstreamNotFound upstream not found" in out
-    assert set(one.servers("shop")) == set(two.servers("shop")) == {"10.0.1.1:8080", "10.0.1.2:8080"}
-    assert one.pairs("flags") == {"search": "on", "basket": "v2"}
+    assert set(two.servers("shop")) == {"10.0.1.1:8080", "10.0.1.2:8080"}
+    assert "now: 10.1.0.1:8080\n" in out
+    assert one.servers("shop") == ["10.1.0.3:8080", "10.1.0.4:8080"]
+    assert one.server("10.1.0.4:8080", "shop").numbers["weight"] == 2
+    assert one.pairs("flags") == {"search": "off"}
 
 
 async def test_switch_leads_back_from_errors(doubles: tuple[NginxDouble, NginxDouble]) -> None:
@@ -82,7 +95,7 @@ async def test_switch_leads_back_from_errors(doubles: tuple[NginxDouble, NginxDo
     line, code = next(block for block in blocks("python") if "async def switch" in block[1])
     definition = code[: code.index("\n\nassert await switch")]
     names: dict[str, Any] = {"__name__": "page", "Nginx": Nginx}
-    await run(line, definition, names, (double.url, double.url))
+    await run(line, definition, names, double.url)
 
     def fail(seen: Any) -> None:
         """As soon as blue is down."""
