@@ -53,7 +53,8 @@ async def call(picker: aetcd.Picker[About], session: aiohttp.ClientSession) -> s
     """One request, to the next instance. A registry can only tell who lived a moment ago, so go on to another."""
     for pause in (0.0, 0.1, 0.2, 0.4):
         await asyncio.sleep(pause)
-        with picker.pick() as instance, suppress(aiohttp.ClientConnectionError):
+        # What fails in its block is not picked again for a while.
+        with suppress(aiohttp.ClientConnectionError), picker.pick() as instance:
             async with session.get(instance.address) as response:
                 return await response.text()
     raise ConnectionError("no instance answers")

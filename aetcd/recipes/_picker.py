@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Picker", "Policy", "check_policy"]
 
 T = TypeVar("T")
+
+AVOIDED = 5.0  # seconds for which an instance that failed is not chosen, while there are others
 
 Policy = Literal["round_robin", "random", "least_pending"]
 
@@ -35,8 +38,9 @@ class Picker(Generic[T]):
             with picker.pick() as instance:
                 ...  # a request to instance.address
 
-    An instance that is gone is not chosen any more. While the registry cannot be reached the last instances known
-    serve, and `fresh` says so.
+    An instance that is gone is not chosen any more, and one whose block was left by an exception not for 5 s, while
+    there are others: a server that refuses has nothing pending, and would draw all requests. While the registry cannot
+    be reached the last instances known serve, and `fresh` says so.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Picker(Generic[T]):
         self._random = random.Random()
         self._turn = self._random.randrange(1000)  # or all processes would begin with the same one
         self._pending: Counter[str] = Counter()
+        self._avoided: dict[str, float] = {}
         self._known: Sequence[Instance[T]] | None = None
         mirror.on_change(self._forget)
 
@@ -86,6 +91,9 @@ class Picker(Generic[T]):
         self._pending[instance.id] += 1
         try:
             yield instance
+        except Exception:
+            self._avoided[instance.id] = time.monotonic() + AVOIDED
+            raise
         finally:
             self._pending[instance.id] -= 1
             if not self._pending[instance.id]:
@@ -93,7 +101,7 @@ class Picker(Generic[T]):
 
     def choose(self) -> Instance[T]:
         """An instance, without counting. Raises CoordinationError where none is registered."""
-        instances = self.instances
+        instances = self._well()
         if not instances:
             raise CoordinationError(f"no instance of {self._name!r} is registered")
         if self._policy == "random":
@@ -103,6 +111,14 @@ class Picker(Generic[T]):
             return self._random.choice([instance for instance in instances if self._pending[instance.id] == least])
         self._turn += 1
         return instances[self._turn % len(instances)]
+
+    def _well(self) -> Sequence[Instance[T]]:
+        """Those that have not failed lately; all where each has."""
+        if not self._avoided:
+            return self.instances
+        now = time.monotonic()
+        self._avoided = {name: until for name, until in self._avoided.items() if until > now}
+        return [instance for instance in self.instances if instance.id not in self._avoided] or self.instances
 
     async def __aenter__(self) -> Self:
         """Read the registry. Raises what reading raises."""

@@ -13,6 +13,7 @@ import pytest
 from attrs import frozen
 
 import aetcd
+from aetcd.recipes import _picker
 from aetcd.testing import EtcdServer, TCPProxy
 
 Connect = Callable[..., Awaitable[aetcd.Client]]
@@ -183,6 +184,27 @@ async def test_picking(client: aetcd.Client, policy: Any) -> None:
                 (idle,) = {"a", "b", "c"} - {first, second}
                 assert {picker.choose().address for _ in range(20)} == {idle}
             assert len({picker.choose().address for _ in range(100)}) == 3
+
+
+@pytest.mark.parametrize("policy", ["round_robin", "random", "least_pending"])
+async def test_picking_after_a_failure(client: aetcd.Client, policy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is left out for a while, but for when all have failed."""
+    registry = client.registry("api")
+    async with registry.register("a"), registry.register("b"), registry.picker(policy) as picker:
+        with monkeypatch.context() as short:
+            short.setattr(_picker, "AVOIDED", 0.0)
+            with pytest.raises(ConnectionError), picker.pick():
+                raise ConnectionError
+        assert {picker.choose().address for _ in range(30)} == {"a", "b"}  # the while is over
+        with pytest.raises(ConnectionError), picker.pick() as failed:
+            raise ConnectionError
+        (other,) = {"a", "b"} - {failed.address}
+        assert {picker.choose().address for _ in range(30)} == {other}
+        with pytest.raises(ConnectionError), picker.pick():
+            raise ConnectionError
+        assert {picker.choose().address for _ in range(30)} == {"a", "b"}
+        with pytest.raises(asyncio.CancelledError), picker.pick():
+            raise asyncio.CancelledError  # the caller's affair, and no failure
 
 
 async def test_the_peers_of_a_pool(client: aetcd.Client, etcd: EtcdServer, connect: Connect, prefix: str) -> None:
