@@ -82,6 +82,7 @@ class V2Lease:
     # their clocks differ by is taken off a key's life.
     clock_skew: float = field(default=1.0, init=False)
     _held: dict[str, Held] = field(factory=dict, init=False)
+    _leaving: set[Held] = field(factory=set, init=False)
     _open: set[str] = field(factory=set, init=False)
     _writing: set[Job] = field(factory=set, init=False)
     _rounds: int = field(default=0, init=False)
@@ -114,7 +115,7 @@ class V2Lease:
         for writing in tuple(self._writing):
             await writing.wait()
         errors: list[AetcdError] = []
-        for held in tuple(self._held.values()):
+        for held in (*self._held.values(), *self._leaving):
             try:
                 await self.remove(held)
             except AetcdError as e:
@@ -182,6 +183,13 @@ class V2Lease:
         """Keep it no longer, and delete it if it is still the same. False where it was gone."""
         if self._held.get(held.path) is held:
             del self._held[held.path]
+        # Where this is given up before it has an answer, as upon a change of leaders, the session's end goes on.
+        self._leaving.add(held)
+        gone = await self._remove(held)
+        self._leaving.discard(held)
+        return gone
+
+    async def _remove(self, held: Held) -> bool:
         unknown = False
         while True:
             try:
