@@ -12,6 +12,7 @@ from aetcd._transport.streams import Stream
 from aetcd._wire.message import Request, Response
 from aetcd.couchdb._arguments import check_count, check_id, check_revision, check_text, id_path, name_path
 from aetcd.couchdb._codec import etag_of, make
+from aetcd.couchdb._conflicts import with_both_sides
 from aetcd.couchdb._documents import Saved, saved_from
 from aetcd.couchdb._errors import Conflict, DatabaseNotFound, DocumentNotFound, NotFound, facts_in
 from aetcd.couchdb._link import Limit, Link
@@ -19,8 +20,9 @@ from aetcd.errors import RequestTimeout
 
 __all__ = ["Attachment", "Attachments"]
 
-# Otherwise the server sends text as it keeps it, compressed, and its length is that of the compressed bytes.
-PLAIN = {"Accept": "*/*", "Accept-Encoding": "identity"}
+# Refusals shall come as JSON here too. Without `identity` the server sends text as it keeps it, compressed, and its
+# length is that of the compressed bytes.
+PLAIN = {"Accept": "application/json, */*", "Accept-Encoding": "identity"}
 
 
 class Attachment:
@@ -137,31 +139,32 @@ class Attachments:
             if length is not None:
                 raise ValueError("length: that of bytes is known")
             request = make("put attachment", "PUT", where, query=query, body=bytes(content), headers=headers)
-            return await self._saved(request, id, revision, self._link.ask(request, timeout=timeout))
+            return await self._saved(id, revision, request, self._link.ask(request, timeout=timeout), timeout)
         if not isinstance(content, AsyncIterable):
             raise TypeError(f"content must be bytes or an async iterable of bytes, not {type(content).__name__}")
         if length is not None:
             check_count(length, "length")
         request = make("put attachment", "PUT", where, query=query, headers=headers)
-        return await self._saved(
-            request, id, revision, self._link.upload(request, content, length=length, timeout=timeout)
-        )
+        sent = self._link.upload(request, content, length=length, timeout=timeout)
+        return await self._saved(id, revision, request, sent, timeout)
 
     async def delete_attachment(self, id: str, name: str, revision: str, *, timeout: Limit = None) -> Saved:
         """Take one off a document. Raises Conflict, DocumentNotFound, DatabaseNotFound, OutcomeUnknown."""
         query = {"rev": check_revision(revision)}
         request = make("delete attachment", "DELETE", self._file(id, name), query=query)
-        return await self._saved(request, id, revision, self._link.ask(request, timeout=timeout))
+        return await self._saved(id, revision, request, self._link.ask(request, timeout=timeout), timeout)
 
     def _file(self, id: str, name: str) -> str:
         return self.path + id_path(check_id(id)) + name_path(check_text(name, "name"))
 
-    async def _saved(self, request: Request, id: str, revision: str | None, sent: Awaitable[Response]) -> Saved:
+    async def _saved(
+        self, id: str, revision: str | None, request: Request, sent: Awaitable[Response], timeout: Limit
+    ) -> Saved:
         try:
             answer = await sent
         except Conflict as e:
-            e.id, e.revision = id, revision
-            raise
+            where = self.path + id_path(id)
+            raise await with_both_sides(self._link, e, where, id=id, revision=revision, timeout=timeout) from None
         except NotFound as e:
             raise _attachment_not_found(e) from None
         return saved_from(request, answer)

@@ -26,7 +26,7 @@ from aetcd.couchdb._auth import AuthName, SessionAuth, make_auth
 from aetcd.couchdb._database import Database
 from aetcd.couchdb._endpoints import Endpoint, EndpointLike
 from aetcd.couchdb._feeds import Feed
-from aetcd.couchdb._link import Limit, Link
+from aetcd.couchdb._link import PORT, Limit, Link
 from aetcd.couchdb._node import Node
 from aetcd.couchdb._replication import (
     ReplicationJob,
@@ -44,8 +44,6 @@ from aetcd.couchdb._source import Since
 from aetcd.couchdb._updates import UPDATES, DatabaseUpdates
 
 __all__ = ["CouchDB", "Status"]
-
-PORT = 5984
 
 
 @frozen(kw_only=True)
@@ -129,7 +127,7 @@ class CouchDB(Server):
         self._auth = make_auth(
             auth, self._pool, username=username, password=password, roles=roles, secret=secret, token=token
         )
-        self._credentials = (username, password) if auth in {"basic", "session"} else (None, None)
+        self._credentials = (username, password) if auth in ("basic", "session") else (None, None)
         self._link = Link(Channel(self._pool, self._auth), rng)
         self.scheduler = Scheduler(self._link)
         self.reshard = Reshard(self._link)
@@ -187,12 +185,13 @@ class CouchDB(Server):
         name: Its Erlang name, as in `membership()`; any peer passes questions on to it. `_local` is the one that is
             asked.
         peer: URL of the peer to ask; it need not be one of the client's. With `_local` it is needed where there are
-            several: otherwise each call would be another node's. Raises ConfigError then.
+            several: otherwise each call would be another node's. Raises ConfigError then. With a name, the peer that
+            answers first is kept to, until it does not answer.
         """
         check_text(name, "name")
         if name == "_local":
             return Node(self._link, name, self._link.only_peer(peer, "_local"))
-        return Node(self._link, name, peer)
+        return Node(self._link, name, self._link.chosen_peer(peer))
 
     def cluster_setup(self, *, peer: str | None = None) -> ClusterSetup:
         """The set-up of one node. Sends nothing.
@@ -289,6 +288,7 @@ class CouchDB(Server):
         not made (all 500, measured on 3.5.0), Unauthorized where no user is logged in, or where a side has no
         credentials, Forbidden, BadRequest. A cancel of the wait leaves the replication running.
         """
+        await self._hold_credentials()
         fields = replication_request(
             source,
             target,
@@ -306,7 +306,9 @@ class CouchDB(Server):
         return await replicate(self._link, fields, timeout)
 
     async def cancel_replication(self, id: str, *, timeout: Limit = None) -> bool:
-        """End a replication by `replicate()`, by its id, as `ReplicationJob.cancel` does; False where there is none."""
+        """End a replication by `replicate()`, by its id, as `ReplicationJob.cancel` does: `POST /_replicate` with
+        `cancel` (reference, 1.2.8.5). False where there is none, which the server says with 404.
+        """
         return await cancel_replication(self._link, {"replication_id": check_text(id, "id")}, timeout)
 
     async def start_replication(
@@ -340,6 +342,7 @@ class CouchDB(Server):
         Raises Conflict where there is such a document, Forbidden for one that the server finds malformed, and
         DatabaseNotFound where there is no such replicator database.
         """
+        await self._hold_credentials()
         fields = replication_request(
             source,
             target,
@@ -361,6 +364,11 @@ class CouchDB(Server):
         return ReplicationJob(self._link, {}, doc_id=doc_id, replicator=replicator)
 
     # Behind the calls
+
+    async def _hold_credentials(self) -> None:
+        """A database's endpoint carries them, so those that are fetched have to be there before it is asked for."""
+        if self._credentials[0] is None and self._auth.current() is None:
+            await self._auth.renew(None)
 
     def _endpoint(self, path: str) -> Endpoint:
         username, password = self._credentials

@@ -23,6 +23,7 @@ from aetcd.couchdb._arguments import (
     name_path,
 )
 from aetcd.couchdb._codec import decode, etag_of, make
+from aetcd.couchdb._conflicts import with_both_sides
 from aetcd.couchdb._documents import (
     Document,
     Revision,
@@ -33,9 +34,8 @@ from aetcd.couchdb._documents import (
     read_stored,
     saved_from,
 )
-from aetcd.couchdb._errors import Conflict, DatabaseNotFound, DocumentNotFound, NotFound, RequestRefused, facts_in
+from aetcd.couchdb._errors import Conflict, DatabaseNotFound, DocumentNotFound, NotFound, facts_in
 from aetcd.couchdb._link import Limit, Link
-from aetcd.errors import TransportError
 
 __all__ = ["BulkFound", "BulkResult", "Documents"]
 
@@ -208,7 +208,9 @@ class Documents:
         fields = fields_of(document, id, revision)
         name = fields.setdefault("_id", uuid.uuid4().hex)
         query = {"batch": "ok" if check_flag(batch, "batch") else None}
-        request = make("put document", "PUT", self._at(name), query=query, document=fields)
+        request = make(
+            "put document", "PUT", self._at(name), query=query, document=fields, secret=self._holds_passwords
+        )
         return await self._write(request, name, fields.get("_rev"), fields, timeout)
 
     async def delete(self, id: str, revision: str, *, timeout: Limit = None) -> Saved:
@@ -282,7 +284,8 @@ class Documents:
         body: dict[str, object] = {"docs": sent}
         if not check_flag(new_edits, "new_edits"):
             body["new_edits"] = False
-        request = make("bulk docs", "POST", f"{self.path}/_bulk_docs", document=body)
+        where = f"{self.path}/_bulk_docs"
+        request = make("bulk docs", "POST", where, document=body, secret=self._holds_passwords)
         answer = await self._link.ask(request, timeout=timeout)
         rows: list[dict[str, Any]] = decode(request, answer, list[dict[str, Any]])
         results = [
@@ -349,6 +352,11 @@ class Documents:
 
     # Behind the calls
 
+    @property
+    def _holds_passwords(self) -> bool:
+        """Its documents do, those of users and of replications: they are not for logs."""
+        return self.name == "_users" or self.name.endswith("_replicator")
+
     def _at(self, id: str, *more: str) -> str:
         return self.path + id_path(check_id(id)) + name_path(*more)
 
@@ -373,21 +381,13 @@ class Documents:
         try:
             answer = await self._link.ask(request, timeout=timeout)
         except Conflict as e:
-            raise await self._conflict(e, id, revision, document, timeout) from None
+            where = self._at(id)
+            raise await with_both_sides(
+                self._link, e, where, id=id, revision=revision, document=document, timeout=timeout
+            ) from None
         except NotFound as e:
             raise _document_not_found(e) from None
         return saved_from(request, answer)
-
-    async def _conflict(
-        self, error: Conflict, id: str, revision: str | None, document: Any, timeout: Limit
-    ) -> Conflict:
-        """The refusal, with the document that stands."""
-        try:
-            current: Document | None = await self.get(id, timeout=timeout)
-        except (RequestRefused, TransportError):
-            current = None
-        facts = facts_in(error)
-        return Conflict(error.reason, id=id, revision=revision, document=document, current=current, **facts)
 
 
 def _document_not_found(error: NotFound) -> NotFound:

@@ -20,7 +20,7 @@
         ├── ServerFailed
         └── ReplicationFailed
     aetcd.errors.Unsupported
-    └── EndpointUnsupported               this server is too old for it, or lacks a plugin
+    └── EndpointUnsupported               this server is too old for it
 
 Beside its place here, a class has the one in `aetcd.errors` that means the same for every system, in brackets.
 """
@@ -152,7 +152,7 @@ class Conflict(RequestRefused, CompareFailed):
 
     id: The document's.
     revision: What the write was for; None where it was to create the document.
-    document: What was to be written; None of a deletion.
+    document: What was to be written; None of a deletion, and of an attachment.
     current: The `Document` that stands, read after the refusal; None where it was gone by then or could not be read.
     current_revision: Its revision, or None.
     """

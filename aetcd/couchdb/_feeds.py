@@ -20,7 +20,15 @@ from aetcd.couchdb._errors import Forbidden, NotFound, RequestRefused, Unauthori
 from aetcd.couchdb._link import Link
 from aetcd.couchdb._rows import HTTP_IN_BODY, Beat, End, Failure, Mode, RowReader, WireRow, reader_for, seq_text
 from aetcd.couchdb._source import NOW, Query, Since, Source, check_since
-from aetcd.errors import AetcdError, ClientClosed, DecodeError, RequestTimeout, ServerUnavailable, TransportError
+from aetcd.errors import (
+    AetcdError,
+    ClientClosed,
+    ConnectFailed,
+    DecodeError,
+    RequestTimeout,
+    ServerUnavailable,
+    TransportError,
+)
 
 __all__ = ["Feed"]
 
@@ -272,7 +280,9 @@ class Feed(Generic[T]):
         text = f"nothing came for {self._silence:g} s, in which heartbeats should have"
         lost = RequestTimeout(text, peer=self.peer, operation=self._source.name)
         lost.__cause__ = error
-        await self._lost(lost, unfit=self._came == 0)
+        # Where no connection was made at last, it is the peer that is away, and the mode is not to blame.
+        away = isinstance(error.__cause__, ConnectFailed)
+        await self._lost(lost, unfit=self._came == 0 and not away)
 
     async def _lost(self, error: AetcdError, *, unfit: bool = False) -> None:
         """By anything that may heal: it is opened again at the cursor.

@@ -11,22 +11,25 @@ from random import Random
 import msgspec
 from attrs import define, field
 
+from aetcd._routing.peer import parse_peers
 from aetcd._transport.pool import Channel
 from aetcd._transport.streams import Stream
 from aetcd._transport.timeouts import Timeout
 from aetcd._wire.message import Request, Response
 from aetcd.couchdb._auth import SessionAuth, session_request
 from aetcd.couchdb._codec import make
-from aetcd.couchdb._errors import DatabaseNotFound, EndpointUnsupported, RequestRefused, refusal
+from aetcd.couchdb._errors import EndpointUnsupported, NodeNotFound, RequestRefused, refusal
 from aetcd.errors import ConfigError, OutcomeUnknown, ServerError, TransportError
 
-__all__ = ["Limit", "Link"]
+__all__ = ["PORT", "Limit", "Link"]
 
 Limit = Timeout | float | None
 
+PORT = 5984
+
 REFUSED = 64 * 1024  # bytes that are read of a refusal which came as a stream
 
-# What an endpoint that is not there is answered with: its name is taken for a database's.
+# What an endpoint that is not there is answered with: mostly its name is taken for a database's.
 _MISSING = (400, 404, 405, 501)
 
 
@@ -122,14 +125,28 @@ class Link:
         limits = self.limits(timeout)
         return limits if limits.read is not None else Timeout(limits.total, limits.connect, limits.total)
 
+    def chosen_peer(self, peer: str | None) -> str | None:
+        """The whole URL of a peer that a caller chose; None where none was chosen.
+
+        Raises ConfigError for what is no single peer.
+        """
+        if peer is None:
+            return None
+        scheme = "https" if self.channel.pool.peers[0].tls else "http"
+        found = parse_peers(peer, default_port=PORT, default_scheme=scheme)
+        if len(found) != 1:
+            raise ConfigError(f"peer: one is needed, not {len(found)}")
+        return found[0].url
+
     def only_peer(self, peer: str | None, what: str) -> str:
         """The peer that a question about one node goes to.
 
         Raises ConfigError where there are several and none was chosen.
         """
+        chosen = self.chosen_peer(peer)
+        if chosen is not None:
+            return chosen
         peers = self.channel.pool.peers
-        if peer is not None:
-            return peer
         if len(peers) != 1:
             raise ConfigError(f"peer: {what} is one node's own matter, and there are {len(peers)} peers: choose one")
         return peers[0].url
@@ -150,10 +167,10 @@ class Link:
     async def _unsupported(self, request: Request, error: RequestRefused, needs: str) -> EndpointUnsupported | None:
         """What the refusal means where the server lacks the endpoint; else None.
 
-        A server without an endpoint takes its name for a database's: what it answers is the same as for one that is
-        missing, and its version alone tells.
+        A server without an endpoint answers as if a database were missing, or a thing of another kind: its version
+        alone tells.
         """
-        if error.status not in _MISSING or (error.status == 404 and not isinstance(error, DatabaseNotFound)):
+        if error.status not in _MISSING or isinstance(error, NodeNotFound):
             return None
         version = await self.version(error.peer) if error.peer else None
         if version is None or _parts(version) >= _parts(needs):

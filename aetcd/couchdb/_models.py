@@ -16,6 +16,7 @@ __all__ = [
     "DatabaseNames",
     "Membership",
     "OpenEnum",
+    "Seed",
     "ServerInfo",
     "ServerStatus",
     "ServerVersions",
@@ -83,16 +84,29 @@ class ServerStatus(OpenEnum):
 
 
 @frozen(kw_only=True)
+class Seed:
+    """What a node has heard from one node of its seed list. (Servers with a seed list were not recorded.)
+
+    status: `pending`, `ok`, or what went wrong.
+    timestamp: When it was asked last; None before.
+    """
+
+    status: str = field(default="", metadata=renamed("last_replication_status"))
+    timestamp: datetime | None = field(default=None, metadata=instant("timestamp"))
+    extra: dict[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
 class Up:
     """A node's health.
 
     peer: URL of the node that answered.
-    seeds: What became of each node of its seed list; empty without one. Not in the reference.
+    seeds: Its seed list, by Erlang names; empty without one. Not in the reference.
     """
 
     status: ServerStatus
     peer: str
-    seeds: dict[str, Any] = field(factory=dict)
+    seeds: dict[str, Seed] = field(factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -6,13 +6,13 @@ from typing import Any
 
 from attrs import define, field
 
-from aetcd._wire.message import Effect
+from aetcd._wire.message import Effect, Request, Response
 from aetcd.couchdb._arguments import check_text, name_path
 from aetcd.couchdb._codec import decode, make, read
 from aetcd.couchdb._link import Limit, Link
 from aetcd.couchdb._models import ServerVersions
 from aetcd.couchdb._stats import Statistic, Statistics, SystemStats, read_stats
-from aetcd.errors import DecodeError
+from aetcd.errors import DecodeError, TransportError
 
 __all__ = ["Node"]
 
@@ -22,7 +22,9 @@ class Node:
     """One node: `/_node/{name}` (reference, 1.2.11 to 1.2.14). `couch.node(name)` makes it.
 
     name: Its Erlang name as in `membership()`, or `_local` for the one that is asked.
-    peer: Where it is asked: any node passes the question on to the one that is named.
+    peer: URL of the peer that it is asked at, which passes the question on to the node that is named. Where none was
+        chosen it is the one that answered first, and None before; when that does not answer, the call fails, and the
+        next one goes to any peer.
 
     Calls raise Unauthorized where the user is no administrator (for statistics a role `_metrics` does, since 3.x),
     NodeNotFound for a name that the cluster does not know, and NodeDown (412) for one that is down.
@@ -31,6 +33,10 @@ class Node:
     _link: Link = field(alias="link")
     name: str
     peer: str | None
+    _chosen: bool = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._chosen = self.peer is not None
 
     async def erlang_name(self, *, timeout: Limit = None) -> str:
         """The Erlang name of the node: `GET /_node/{name}`.
@@ -62,7 +68,7 @@ class Node:
     async def prometheus(self, *, timeout: Limit = None) -> str:
         """Statistics in Prometheus' text format: `GET /_node/{name}/_prometheus`. Since 3.2, not in the reference."""
         request = make("node prometheus", "GET", name_path("_node", self.name, "_prometheus"))
-        answer = await self._link.ask(request, timeout=timeout, peer=self.peer, needs="3.2")
+        answer = await self._send(request, timeout, "3.2")
         return answer.body.decode("utf-8", "replace")
 
     async def versions(self, *, timeout: Limit = None) -> ServerVersions:
@@ -78,17 +84,23 @@ class Node:
         await self._ask("node restart", "_restart", method="POST", document={}, timeout=timeout, needs="3.0")
 
     async def config(self, section: str | None = None, *, timeout: Limit = None) -> dict[str, Any]:
-        """The node's settings: of one section as `{name: text}`, or of all sections. Not in the server's reference."""
+        """The node's settings: `GET /_node/{name}/_config`, which is not in the server's reference.
+
+        Of one section as `{name: text}`, or of all sections by name.
+        """
         path = () if section is None else (check_text(section, "section"),)
         return _mapping(await self._ask("node config", "_config", *path, timeout=timeout))
 
     async def setting(self, section: str, key: str, *, timeout: Limit = None) -> str:
-        """One setting. Raises NotFound (`unknown_config_value`) where it is not set."""
+        """One setting: `GET /_node/{name}/_config/{section}/{key}`.
+
+        Raises NotFound (`unknown_config_value`) where it is not set.
+        """
         path = check_text(section, "section"), check_text(key, "key")
         return str(await self._ask("node setting", "_config", *path, timeout=timeout))
 
     async def set_setting(self, section: str, key: str, value: str, *, timeout: Limit = None) -> str:
-        """Write one setting; gives what it was, empty where it was not set."""
+        """Write one setting, by PUT; gives what it was, empty where it was not set."""
         if not isinstance(value, str):
             raise TypeError(f"value must be text, as all settings are, not {value!r}")
         path = check_text(section, "section"), check_text(key, "key")
@@ -96,7 +108,7 @@ class Node:
         return str(await self._ask(operation, "_config", *path, method="PUT", document=value, timeout=timeout))
 
     async def delete_setting(self, section: str, key: str, *, timeout: Limit = None) -> str:
-        """Take one setting away; gives what it was. Raises NotFound where it is not set."""
+        """Take one setting away, by DELETE; gives what it was. Raises NotFound where it is not set."""
         path = check_text(section, "section"), check_text(key, "key")
         return str(await self._ask("node delete setting", "_config", *path, method="DELETE", timeout=timeout))
 
@@ -115,8 +127,17 @@ class Node:
         # Settings hold passwords.
         secret = "_config" in path
         request = make(operation, method, where, document=document, effect=effect, secret=secret)
-        answer = await self._link.ask(request, timeout=timeout, peer=self.peer, needs=needs)
-        return decode(request, answer)
+        return decode(request, await self._send(request, timeout, needs))
+
+    async def _send(self, request: Request, timeout: Limit, needs: str) -> Response:
+        try:
+            answer = await self._link.ask(request, timeout=timeout, peer=self.peer, needs=needs)
+        except TransportError:
+            if not self._chosen:
+                self.peer = None
+            raise
+        self.peer = answer.peer
+        return answer
 
 
 def _mapping(found: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from aetcd._wire.message import Effect
 from aetcd.couchdb._arguments import check_database, check_either, check_text, name_path
 from aetcd.couchdb._codec import decode, instant, make, read, renamed
-from aetcd.couchdb._errors import RequestRefused, refusal
+from aetcd.couchdb._errors import NotFound, RequestRefused, refusal
 from aetcd.couchdb._link import Limit, Link
 from aetcd.couchdb._models import OpenEnum
 from aetcd.couchdb._waiting import States
@@ -206,14 +206,17 @@ class ReshardJob:
         await self._set("stopped", reason, timeout)
 
     async def resume(self, reason: str | None = None, *, timeout: Limit = None) -> None:
-        """Let it go on. (The reference's example has a wrong path; that of its heading is the right one.)"""
+        """Let it go on: `PUT /_reshard/jobs/{id}/state`. (The path in the reference's example is wrong.)"""
         await self._set("running", reason, timeout)
 
     async def remove(self, *, timeout: Limit = None) -> bool:
         """Stop it where it runs, and remove it: `DELETE /_reshard/jobs/{id}`. False where it was gone already."""
         request = make("remove reshard job", "DELETE", self._path, effect=Effect.REPEATABLE)
-        answer = await self._link.ask(request, timeout=timeout, allow=(404,), needs="2.4")
-        return answer.status != 404
+        try:
+            await self._link.ask(request, timeout=timeout, needs="2.4")
+        except NotFound:
+            return False
+        return True
 
     def states(self, *, interval: float = 1.0, timeout: float | None = None) -> States[ReshardStatus]:
         """Its states as they change, each split state that is seen included, until it has ended.
@@ -267,7 +270,7 @@ class Reshard:
         await _set_state(self._link, "/_reshard/state", "stopped", reason, timeout)
 
     async def resume(self, reason: str | None = None, *, timeout: Limit = None) -> None:
-        """Let jobs run: those that were running when it was stopped."""
+        """Let jobs run, those that were running when it was stopped: `PUT /_reshard/state`."""
         await _set_state(self._link, "/_reshard/state", "running", reason, timeout)
 
     async def jobs(self, *, timeout: Limit = None) -> list[ReshardStatus]:

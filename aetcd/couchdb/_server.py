@@ -19,6 +19,7 @@ from aetcd.couchdb._models import (
     DatabaseInfo,
     DatabaseNames,
     Membership,
+    Seed,
     ServerInfo,
     ServerStatus,
     SessionInfo,
@@ -54,21 +55,29 @@ class Server:
         return read(ServerInfo, await self._mapping(request, timeout))
 
     async def up(self, *, peer: str | None = None, timeout: Limit = None) -> Up:
-        """Whether a node is there for requests: `GET /_up` (reference, 1.2.17; since 2.0). Open to anybody.
+        """Whether a node is there for requests: `GET /_up` (reference, 1.2.17; since 2.0). Open to anybody,
+        unless the server wants a user for everything: then it is asked again with credentials.
 
-        peer: The node to ask; any by default.
+        peer: URL of the node to ask; any by default.
 
         A node that is not is no error: the server's 404 is an answer, with the status `maintenance_mode`, `nolb` or
         `seeding`. Raises NoPeerAvailable where none answers.
         """
         request = make("up", "GET", "/_up")
-        answer = await self._link.ask(request, timeout=timeout, peer=peer, allow=(404,), needs="2.0", anonymous=True)
+        chosen = self._link.chosen_peer(peer)
+        answer = await self._link.ask(
+            request, timeout=timeout, peer=chosen, allow=(401, 404), needs="2.0", anonymous=True
+        )
+        if answer.status == 401:
+            # With `require_valid_user` it is closed like all else.
+            answer = await self._link.ask(request, timeout=timeout, peer=answer.peer, allow=(404,), needs="2.0")
         raw = decode(request, answer)
         if not isinstance(raw, dict) or not isinstance(raw.get("status"), str):
             if answer.status == 404:
                 raise await self._link.refusal(request, answer, "2.0")
             raise DecodeError(f"up at {answer.peer}: not a status: {answer.body[:80]!r}")
-        return Up(status=ServerStatus(raw["status"]), peer=answer.peer, seeds=raw.get("seeds") or {})
+        seeds = {name: read(Seed, seed) for name, seed in (raw.get("seeds") or {}).items()}
+        return Up(status=ServerStatus(raw["status"]), peer=answer.peer, seeds=seeds)
 
     async def active_tasks(self, *, timeout: Limit = None) -> list[ActiveTask]:
         """What the cluster is busy with now: `GET /_active_tasks` (reference, 1.2.2).

@@ -29,7 +29,7 @@ class ClusterSetup:
     peer: str
 
     async def status(self, *, ensure_dbs_exist: Iterable[str] | None = None, timeout: Limit = None) -> SetupState:
-        """How far the node is set up.
+        """How far the node is set up: `GET /_cluster_setup`.
 
         ensure_dbs_exist: Databases without which it counts as not yet enabled; `_users` and `_replicator` by default.
         """
@@ -52,7 +52,8 @@ class ClusterSetup:
         ensure_dbs_exist: Iterable[str] | None = None,
         timeout: Limit = None,
     ) -> None:
-        """Make the node a server of its own, with its first administrator and system databases.
+        """Make the node a server of its own, with its first administrator and system databases:
+        `POST /_cluster_setup`, action `enable_single_node`.
 
         username, password: Needed: without them the server fails with 500 `badarg` (measured on 3.5.0).
         bind_address: Where it listens from then on, `0.0.0.0` for everywhere.
@@ -80,7 +81,8 @@ class ClusterSetup:
         remote_current_password: str | None = None,
         timeout: Limit = None,
     ) -> None:
-        """Make this node ready to be one of a cluster; or, with `remote_node`, another one that it reaches.
+        """Make this node ready to be one of a cluster; or, with `remote_node`, another one that it reaches:
+        `POST /_cluster_setup`, action `enable_cluster`.
 
         bind_address: Where it listens from then on, such as `0.0.0.0`. Not loopback, which the server refuses with 500
             (measured on 3.5.0); needed unless it is bound to another address already.
@@ -116,7 +118,7 @@ class ClusterSetup:
         name: str | None = None,
         timeout: Limit = None,
     ) -> None:
-        """Join another node, which was made ready, to this one's cluster.
+        """Join another node, which was made ready, to this one's cluster: `POST /_cluster_setup`, action `add_node`.
 
         username, password: Of the other node's administrator.
         name: The part of its Erlang name before the @; `couchdb` by default. Not in the reference.
@@ -134,7 +136,7 @@ class ClusterSetup:
         )
 
     async def finish_cluster(self, *, ensure_dbs_exist: Iterable[str] | None = None, timeout: Limit = None) -> None:
-        """Create the system databases, when all nodes are joined.
+        """Create the system databases, when all nodes are joined: `POST /_cluster_setup`, action `finish_cluster`.
 
         ensure_dbs_exist: Which; `_users` and `_replicator` by default. `_global_changes` makes `db_updates` work.
         """

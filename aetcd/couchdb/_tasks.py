@@ -67,6 +67,7 @@ class ReplicationTask(ActiveTask):
     replication_id: As `_scheduler/jobs` has it.
     doc_id: Of the document that asked for it; None of one by `replicate()`.
     changes_pending: None where the server does not know yet.
+    checkpoint_interval: Seconds between checkpoints.
     """
 
     replication_id: str = ""
@@ -81,7 +82,7 @@ class ReplicationTask(ActiveTask):
     missing_revisions_found: int = 0
     revisions_checked: int = 0
     changes_pending: int | None = None
-    checkpoint_interval: int | None = None
+    checkpoint_interval: float | None = None
     bulk_get_docs: int = 0
     bulk_get_attempts: int = 0
     source_seq: str | int | None = None
@@ -99,4 +100,9 @@ _KINDS: Mapping[str, type[ActiveTask]] = {
 
 def read_task(raw: Mapping[str, Any]) -> ActiveTask:
     """A task as the class of its kind."""
-    return read(_KINDS.get(str(raw.get("type")), ActiveTask), raw)
+    kind = _KINDS.get(str(raw.get("type")), ActiveTask)
+    interval = raw.get("checkpoint_interval")
+    if kind is ReplicationTask and isinstance(interval, int):
+        # The server counts in milliseconds.
+        return read(kind, raw, checkpoint_interval=interval / 1000)
+    return read(kind, raw)

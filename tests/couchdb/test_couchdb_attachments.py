@@ -59,13 +59,14 @@ async def test_pieces_of_unknown_length(double: CouchDBDouble, db: Database) -> 
 
 
 async def test_on_a_document_that_is_there(db: Database) -> None:
-    """By compare-and-swap on its revision."""
+    """By compare-and-swap on its revision; a conflict carries what stands."""
     first = await db.put({"v": 1}, id="a")
-    with pytest.raises(Conflict) as caught:
-        await db.put_attachment("a", "x", b"1")
-    assert (caught.value.id, caught.value.revision) == ("a", None)
-    with pytest.raises(Conflict):
-        await db.put_attachment("a", "x", pieces(b"1"))
+    for content in (b"1", pieces(b"1")):
+        with pytest.raises(Conflict) as caught:
+            await db.put_attachment("a", "x", content, revision="1-abc")
+        assert (caught.value.id, caught.value.revision) == ("a", "1-abc")
+        assert caught.value.current == {"_id": "a", "_rev": first.revision, "v": 1}
+        assert caught.value.current_revision == first.revision
     second = await db.put_attachment("a", "x", b"1", revision=first.revision)
     assert second.revision is not None
     assert (await db.get("a"))["v"] == 1

@@ -7,10 +7,12 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 
 import pytest
+from attrs import define
 from couchdb_raw import raw_server, whole
 from doubles.couchdb import CouchDBDouble, Seen, Status
 
@@ -280,6 +282,22 @@ async def test_token_that_ran_out(trusting: CouchDBDouble) -> None:
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("start", ["replicate", "start_replication"])
+async def test_token_that_a_replication_carries(trusting: CouchDBDouble, start: str) -> None:
+    """Is made before the replication is asked for, where nothing else was asked yet."""
+    trusting.create("src")
+    trusting.create("tgt")
+
+    async def make() -> str:
+        return fresh()
+
+    async with CouchDB(trusting.url, auth="jwt", token=make) as couch:
+        job = await getattr(couch, start)(couch["src"], couch["tgt"])
+        assert (await job.finished()).state == "completed"
+    sent = next(seen.json for seen in trusting.requests if seen.method in {"POST", "PUT"})
+    assert sent["source"]["headers"]["Authorization"].startswith("Bearer ")
+
+
 async def test_token_without_an_end(trusting: CouchDBDouble) -> None:
     """The server wants `exp`."""
     async with CouchDB(trusting.url, auth="jwt", token=token(sub="dave")) as couch:
@@ -304,10 +322,45 @@ async def test_nothing_shows_a_secret(double: CouchDBDouble, caplog: pytest.LogC
     assert "token" not in repr(JWTAuth(lambda: asyncio.sleep(0, "token")))
 
 
+@pytest.mark.parametrize("database", ["_users", "_replicator", "other/_replicator"])
+async def test_documents_with_passwords_are_not_logged(
+    double: CouchDBDouble, caplog: pytest.LogCaptureFixture, database: str
+) -> None:
+    """Those of users and of replications; other documents are."""
+    double.create("other/_replicator")
+    double.create("plain")
+    source = "http://u:hidden@127.0.0.1:1/a"
+    fields = {"name": "u", "type": "user", "roles": [], "password": "hidden", "source": source, "target": source}
+    with caplog.at_level(logging.DEBUG, "aetcd.http"):
+        async with CouchDB(double.url, username="admin", password="secret", debug=True) as couch:
+            await couch[database].put(fields, id="org.couchdb.user:u")
+            await couch[database].bulk_docs([{"_id": "org.couchdb.user:v", **fields, "name": "v"}])
+            assert "/org.couchdb.user:u" in caplog.text
+            assert "hidden" not in caplog.text
+            await couch["plain"].put(fields)
+            assert "hidden" in caplog.text
+
+
 async def test_own_credentials(double: CouchDBDouble) -> None:
     """Any object that can do it."""
     async with CouchDB(double.url, auth=ProxyAuth("carl")) as couch:
         assert (await couch.session()).name is None
+
+    @define
+    class Own:
+        """Compared by its fields, and so without a hash."""
+
+        headers: dict[str, str]
+
+        def current(self) -> dict[str, str]:
+            return self.headers
+
+        async def renew(self, stale: object) -> None:
+            return None
+
+    known = {"Authorization": "Basic " + base64.b64encode(b"admin:secret").decode()}
+    async with CouchDB(double.url, auth=Own(known)) as couch:
+        assert (await couch.session()).name == "admin"
     with pytest.raises(TypeError, match="auth"):
         CouchDB(auth=5)  # type: ignore[arg-type]
     assert isinstance(CouchDB(username="a", password="b", auth="session")._auth, SessionAuth)

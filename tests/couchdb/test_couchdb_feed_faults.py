@@ -20,7 +20,7 @@ from aetcd.couchdb import (
     Unauthorized,
 )
 from aetcd.couchdb._feeds import LONGEST_PAUSE
-from aetcd.errors import DecodeError, NoPeerAvailable, TransportError
+from aetcd.errors import DecodeError, NoPeerAvailable, RequestTimeout, TransportError
 from aetcd.testing import TCPProxy
 
 
@@ -157,6 +157,21 @@ async def test_feed_across_a_restart(double: CouchDBDouble, couch: CouchDB) -> N
         await asyncio.sleep(0.3)
         await double.start()
         assert created(await waiting) == ["after"]
+
+
+async def test_server_that_is_away_is_no_proxy_that_buffers(double: CouchDBDouble, couch: CouchDB) -> None:
+    """It died before the head of its answer came, and stays away for longer than three heartbeats: the mode stays."""
+    async with couch.db_updates(since=NOW, heartbeat=0.1) as updates:
+        double.inject(Silence(after=None), path="/_db_updates", times=1)
+        waiting = asyncio.ensure_future(take(updates, "after"))
+        await until(lambda: len(asked(double)) == 1)
+        await double.stop()
+        await until(lambda: isinstance(updates.last_error, RequestTimeout))
+        assert updates.mode == "continuous"
+        double.create("after")
+        await double.start()
+        assert created(await waiting) == ["after"]
+        assert updates.mode == "continuous"
 
 
 async def test_feed_moves_when_its_node_dies(pair: CouchDBDouble, both: CouchDB) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from couchdb_feeding import until
 from couchdb_raw import raw_server, whole
-from doubles.couchdb import CouchDBDouble
+from doubles.couchdb import CouchDBDouble, Status
 
 from aetcd.couchdb import (
     BadRequest,
@@ -20,7 +21,7 @@ from aetcd.couchdb import (
     Unauthorized,
 )
 from aetcd.couchdb._stats import read_stats
-from aetcd.errors import ConfigError, DecodeError
+from aetcd.errors import ConfigError, DecodeError, TransportError
 
 
 async def test_erlang_name(couch: CouchDB) -> None:
@@ -38,6 +39,42 @@ async def test_local_node_of_several_peers(pair: CouchDBDouble, both: CouchDB) -
     assert names == ["n0@127.0.0.1", "n1@127.0.0.1"]
     assert [seen.node for seen in pair.requests] == [0, 1]
     assert await both.node("n1@127.0.0.1").erlang_name() == "n1@127.0.0.1"
+
+
+async def test_named_node_keeps_to_one_peer(pair: CouchDBDouble, both: CouchDB) -> None:
+    """The first that answers, until it does not."""
+    node = both.node("n1@127.0.0.1")
+    for _ in range(4):
+        await node.stats("couchdb", "request_time")
+    kept = pair.requests[0].node
+    assert [seen.node for seen in pair.requests] == [kept] * 4
+    assert node.peer == pair.urls[kept]
+    await pair.stop(kept)
+    with pytest.raises(TransportError):
+        await node.system()
+    assert (await node.system()).uptime >= 0
+    assert node.peer == pair.urls[1 - kept]
+
+
+async def test_chosen_peer_is_never_left(pair: CouchDBDouble, both: CouchDB) -> None:
+    """Also where another one could pass the question on."""
+    node = both.node("n0@127.0.0.1", peer=pair.urls[1])
+    await node.prometheus()
+    await pair.stop(1)
+    for _ in range(2):
+        with pytest.raises(TransportError):
+            await node.prometheus()
+    assert {seen.node for seen in pair.requests} == {1}
+
+
+async def test_chosen_peer_without_a_port(couch: CouchDB) -> None:
+    """Has that of CouchDB, as in the client's own peers."""
+    for written in ("http://10.0.0.1", "10.0.0.1", "http://10.0.0.1:5984/"):
+        assert couch.node(peer=written).peer == "http://10.0.0.1:5984"
+        assert couch.node("couchdb@10.0.0.1", peer=written).peer == "http://10.0.0.1:5984"
+        assert couch.cluster_setup(peer=written).peer == "http://10.0.0.1:5984"
+    with pytest.raises(ConfigError, match="peer"):
+        couch.node(peer="http://10.0.0.1,10.0.0.2")
 
 
 async def test_unknown_node(couch: CouchDB) -> None:
@@ -118,7 +155,9 @@ async def test_configuration(couch: CouchDB) -> None:
 
 async def test_restart(double: CouchDBDouble, couch: CouchDB) -> None:
     """It goes, and comes back."""
+    before = double.nodes[0].started
     await couch.node().restart()
+    await until(lambda: double.nodes[0].started > before)
     assert (await couch.up()).ok
 
 
@@ -168,18 +207,29 @@ async def test_setup_goes_to_one_peer(pair: CouchDBDouble, both: CouchDB) -> Non
     assert {seen.node for seen in pair.requests} == {1}
 
 
-async def test_each_action_sends_only_its_fields(double: CouchDBDouble) -> None:
-    """Method by method."""
-    async with raw_server(lambda _: [whole(b'{"ok":true}', "201 Created")]) as raw, CouchDB(raw.url) as couch:
-        setup = couch.cluster_setup()
-        await setup.enable_single_node("adm", "pass", port=5984, ensure_dbs_exist=["_users"])
-        await setup.enable_cluster("adm", "pass", bind_address="0.0.0.0", node_count=3)
-        await setup.enable_cluster(
-            "adm", "pass", remote_node="10.0.0.2", remote_current_user="adm", remote_current_password="pass"
-        )
-        await setup.add_node("10.0.0.2", "adm", "pass", name="n2")
-        await setup.finish_cluster(ensure_dbs_exist=["_users"])
-    assert raw.paths == ["/_cluster_setup"] * 5
+ADMIN = {"username": "adm", "password": "pass"}
+REMOTE = {"remote_node": "10.0.0.2", "remote_current_user": "a", "remote_current_password": "b"}
+
+
+@pytest.mark.parametrize(
+    ("action", "settings", "sent"),
+    [
+        ("enable_single_node", ADMIN | {"port": 5984}, ADMIN | {"port": 5984}),
+        ("enable_cluster", ADMIN | {"bind_address": "0.0.0.0"}, ADMIN | {"bind_address": "0.0.0.0"}),
+        ("enable_cluster", ADMIN | REMOTE | {"node_count": 3}, ADMIN | REMOTE | {"node_count": 3}),
+        ("add_node", ADMIN | {"host": "10.0.0.2"}, ADMIN | {"host": "10.0.0.2", "port": 5984}),
+        ("finish_cluster", {}, {}),
+        ("finish_cluster", {"ensure_dbs_exist": ["_users"]}, {"ensure_dbs_exist": ["_users"]}),
+    ],
+)
+async def test_each_action_sends_only_its_fields(
+    double: CouchDBDouble, couch: CouchDB, action: str, settings: dict[str, object], sent: dict[str, object]
+) -> None:
+    """Its name, and what belongs to it, whatever the server thinks of that."""
+    double.inject(Status(400, "bad_request", "enough"), path="/_cluster_setup")
+    with pytest.raises(BadRequest, match="enough"):
+        await getattr(couch.cluster_setup(), action)(**settings)
+    assert double.requests[0].json == {"action": action, **sent}
 
 
 async def test_actions_as_the_server_gets_them(double: CouchDBDouble, couch: CouchDB) -> None:

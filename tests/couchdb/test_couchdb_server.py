@@ -16,7 +16,9 @@ from aetcd.couchdb import (
     EndpointUnsupported,
     IndexerTask,
     NodeDown,
+    NodeNotFound,
     ReplicationTask,
+    Seed,
     ServerStatus,
     ServiceUnavailable,
     Unauthorized,
@@ -61,6 +63,12 @@ async def test_every_request_asks_for_json(double: CouchDBDouble, couch: CouchDB
     async with couch.db_updates(feed="normal") as updates:
         [event async for event in updates]
     assert {seen.headers["Accept"] for seen in double.requests} == {"application/json"}
+    double.create("x")
+    await couch["x"].put_attachment("a", "b", b"c")
+    async with couch["x"].attachment("a", "b") as attachment:
+        await attachment.read()
+    # The attachment itself may be anything; a refusal is JSON.
+    assert double.requests[-1].headers["Accept"] == "application/json, */*"
 
 
 async def test_json_that_comes_as_text() -> None:
@@ -86,6 +94,28 @@ async def test_up(double: CouchDBDouble, couch: CouchDB, status: str) -> None:
     assert up.ok is (status == "ok")
     assert up.peer == double.url
     assert "Authorization" not in double.requests[-1].headers
+
+
+async def test_up_tells_of_seeds() -> None:
+    """With the time at which each was asked, if it was."""
+    body = (
+        b'{"status":"seeding","seeds":{"a@b":{"timestamp":"2026-11-22T10:00:00.5Z","last_replication_status":"ok",'
+        b'"pending_updates":{"_dbs":3}},"c@d":{"timestamp":null,"last_replication_status":"pending"}}}'
+    )
+    async with raw_server(lambda _: [whole(body, "404 Object Not Found")]) as raw, CouchDB(raw.url) as couch:
+        seeds = (await couch.up()).seeds
+    moment = datetime(2026, 11, 22, 10, 0, 0, 500_000, tzinfo=UTC)
+    assert seeds["a@b"] == Seed(status="ok", timestamp=moment, extra={"pending_updates": {"_dbs": 3}})
+    assert seeds["c@d"] == Seed(status="pending")
+
+
+async def test_up_of_a_server_that_wants_a_user_for_everything() -> None:
+    """`require_valid_user`: it is asked again, as the user, at the same peer."""
+    refused = whole(b'{"error":"unauthorized","reason":"Authentication required."}', "401 Unauthorized")
+    answers = iter([refused, whole(b'{"status":"ok"}')])
+    async with raw_server(lambda _: [next(answers)]) as raw, CouchDB(raw.url, username="a", password="b") as couch:
+        assert (await couch.up()).ok
+    assert ["Authorization" in head for head in raw.heads] == [False, True]
 
 
 async def test_up_of_one_peer(pair: CouchDBDouble, both: CouchDB) -> None:
@@ -129,6 +159,7 @@ TASKS = [
         "continuous": True,
         "docs_written": 6,
         "changes_pending": None,
+        "checkpoint_interval": 30000,
         "source_seq": "0",
         "started_on": 1795314106,
     },
@@ -151,6 +182,7 @@ async def test_active_tasks(double: CouchDBDouble, couch: CouchDB) -> None:
     assert isinstance(indexer, IndexerTask)
     assert isinstance(replication, ReplicationTask)
     assert (replication.replication_id, replication.changes_pending) == ("97bb+continuous", None)
+    assert replication.checkpoint_interval == 30
     assert type(other) is ActiveTask
     assert other.extra == {"index": "_design/d/s"}
 
@@ -330,6 +362,10 @@ async def test_errors_are_of_the_common_tree(bob: CouchDB) -> None:
         ("2.3.1", "_search_analyze", lambda couch: couch.search_analyze("a", "b"), "3.0"),
         ("1.6.1", "_cluster_setup", lambda couch: couch.cluster_setup().status(), "2.0"),
         ("1.6.1", "_up", lambda couch: couch.up(), "2.0"),
+        ("3.1.2", "GET _dbs_info", lambda couch: couch.dbs_info(), "3.2"),
+        ("3.1.2", "_prometheus", lambda couch: couch.node().prometheus(), "3.2"),
+        ("3.2.0", "_versions", lambda couch: couch.node().versions(), "3.3"),
+        ("2.3.1", "_reshard", lambda couch: couch.reshard.job("x").remove(), "2.4"),
     ],
 )
 async def test_old_server(
@@ -349,6 +385,13 @@ async def test_missing_database_of_a_new_server(double: CouchDBDouble, couch: Co
     double.destroy("_replicator")
     with pytest.raises(CouchDBError, match="Database does not exist"):
         await couch.scheduler.docs().all()
+
+
+async def test_missing_node_of_an_old_server(double: CouchDBDouble, couch: CouchDB) -> None:
+    """Of a node that is not there nothing can be said but that."""
+    double.version = "3.1.2"
+    with pytest.raises(NodeNotFound):
+        await couch.node("nope@127.0.0.1").versions()
 
 
 async def test_failover_to_a_node_that_serves(pair: CouchDBDouble, both: CouchDB) -> None:
