@@ -91,7 +91,9 @@ class Appender:
             self._broken = False
             return
         pieces = source.pieces()
-        answer = await self._link.upload(asked, pieces, length=source.length, timeout=self._timeout)
+        answer = await self._link.upload(
+            asked, pieces, length=source.length, pause=self._timeout, budget=self._link.budget(self._timeout)
+        )
         self._handle = answer.headers.get(dialect.headers["handle"], "")
         if not self._handle:
             # Without it the next step would begin another object: a server of another dialect has overwritten this one.

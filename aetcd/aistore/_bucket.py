@@ -34,6 +34,8 @@ __all__ = ["Bucket"]
 
 Props = Mapping[str, Any]
 
+UNKNOWN = ""  # kind of the job that follows new properties: copies or slices, as the properties have it
+
 
 @frozen
 class Bucket:
@@ -105,7 +107,7 @@ class Bucket:
     async def rename(self, to: str, *, timeout: TimeoutLike = None) -> Job:
         """Give it another name. Raises BucketExists where that is taken.
 
-        Source: reference, "Rename ais bucket". Today the new name travels in the query.
+        Source: reference, "Rename ais bucket". Today the new name travels in the query; that is of the server's source.
         """
         check_bucket(to, "to")
         ref = BucketRef(name=to, provider=self.provider, namespace=self.namespace)
@@ -124,7 +126,8 @@ class Bucket:
         prefix: Stands before every name in the copy.
         dry_run: Counts, and copies nothing.
 
-        Source: reference, "Copy bucket". Today the destination travels in the query.
+        Source: reference, "Copy bucket". Today the destination travels in the query. `prefix` and `dry_run` are of the
+        servers' source, and were not recorded.
         """
         ref = to.ref if isinstance(to, Bucket) else BucketRef(name=check_bucket(to, "to"))
         dialect = await self._link.dialect(timeout)
@@ -158,7 +161,7 @@ class Bucket:
         dialect = await self._link.dialect(timeout)
         props = nested({name: value} if isinstance(name, str) else name, dialect)
         answer = await self._do("set props", "PATCH", "set props", value=props, timeout=timeout)
-        return self._job(answer, "set props") if answer.body.strip() else None
+        return self._job(answer, UNKNOWN) if answer.body.strip() else None
 
     async def reset(self, *, timeout: TimeoutLike = None) -> Job | None:
         """Give all properties the cluster's values again. The job that follows, or None.
@@ -166,7 +169,7 @@ class Bucket:
         Source: reference, "Reset bucket properties".
         """
         answer = await self._do("reset props", "PATCH", "reset props", timeout=timeout)
-        return self._job(answer, "reset props") if answer.body.strip() else None
+        return self._job(answer, UNKNOWN) if answer.body.strip() else None
 
     async def mirror(self, copies: int, *, timeout: TimeoutLike = None) -> Job:
         """Keep so many copies of each object on the mountpaths of its target: 1 to 16.
@@ -180,7 +183,7 @@ class Bucket:
         """Protect all objects by slices on several targets: as many targets must be there as slices, and one more.
 
         Source: reference, "Enable erasure coding", which sends no value. 3.3 answers that with 400: it wants the
-        settings as text that holds JSON. Today's server takes the JSON itself.
+        settings as text that holds JSON. Today's server takes the JSON itself, which is of its source.
         """
         dialect = await self._link.dialect(timeout)
         settings = {
@@ -198,8 +201,12 @@ class Bucket:
 
         fast: An estimate of 3.3.
         cached: Only of what the cluster holds itself.
+
+        Source: 3.3, where it is the only operation that answers 202; the reference does not have it. Today's is of the
+        server's source, and was not recorded.
         """
-        found = await read_summary(self._link, self.ref, fast=fast, cached=cached, timeout=timeout)
+        place = (self.ref.path, self.ref.query)
+        found = await read_summary(self._link, *place, fast=fast, cached=cached, timeout=timeout)
         if not found:
             raise BucketNotFound(f"{self} is in no summary", operation="aistore summary")
         return found[0]
@@ -207,7 +214,7 @@ class Bucket:
     async def evict(self, *, timeout: TimeoutLike = None) -> None:
         """Drop the cluster's copy of a cloud's bucket. Raises NotRemote before anything is sent.
 
-        Source: reference, "Evict cloud bucket".
+        Source: reference, "Evict cloud bucket". Only the refusal of an ais bucket was recorded.
         """
         await require_remote(self._link, self.ref, "evict", timeout)
         await self._do("evict bucket", "DELETE", "evict bucket", timeout=timeout)
@@ -231,7 +238,7 @@ class Bucket:
         """Its objects by name, as an async iterator. See `Listing`.
 
         props: What each entry shows: `name`, `size`, `version`, `checksum`, `atime`, `cached`, `target_url` (today
-            `location`), `status`, `copies`, `ec`; by default `name`, `size`, `checksum` and `atime`.
+            `location`), `status`, `copies`, `ec`, today `custom`; by default `name`, `size`, `checksum` and `atime`.
         start_after: Names after this one only.
         page_size: Entries at a time; the server's own limit by default, 10,000 for a bucket of AIStore's.
         cached: Only what the cluster holds itself.
@@ -272,7 +279,7 @@ class Bucket:
     ) -> Job:
         """Drop the cluster's copies of a cloud's objects. Raises NotRemote, and ValueError as `delete_objects` does.
 
-        Source: reference, "Evict a list of objects" and "Evict a range of objects".
+        Source: reference, "Evict a list of objects" and "Evict a range of objects". No cloud's was recorded.
         """
         return await self._many("evict", "DELETE", names, template, timeout, remote=True)
 
@@ -281,7 +288,8 @@ class Bucket:
     ) -> Job:
         """Fetch a cloud's objects into the cluster. Raises NotRemote, and ValueError as `delete_objects` does.
 
-        Source: reference, "Prefetch a list of objects" and "Prefetch a range of objects".
+        Source: reference, "Prefetch a list of objects" and "Prefetch a range of objects". Only the refusal of an ais
+        bucket was recorded.
         """
         return await self._many("prefetch", "POST", names, template, timeout, remote=True)
 
@@ -310,6 +318,7 @@ class Bucket:
 
         Source: reference, "Promote file/directory", which posts to the bucket, with `recurs` and `trim_prefix`. 3.3
         answers that with 400: it is posted to `/v1/objects/<bucket>`, with `objname`, `recursive`, `keep_original`.
+        Without `target`, and on today's server, it is of the servers' source, and was not recorded.
         """
         return await promote(
             self._link,

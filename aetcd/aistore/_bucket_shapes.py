@@ -39,6 +39,7 @@ class _Entry(msgspec.Struct):
     location: str = ""
     copies: int = 0
     flags: int = 0
+    custom: str = msgspec.field(default="", name="custom-md")  # of the source of today's server
 
     def read(self) -> Entry:
         return Entry(
@@ -50,6 +51,7 @@ class _Entry(msgspec.Struct):
             target_url=self.target_url or self.location,
             copies=self.copies,
             flags=self.flags,
+            custom=self.custom,
         )
 
 

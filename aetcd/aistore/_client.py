@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from attrs import evolve
-
 from aetcd._routing.balance import Policy, make_policy
 from aetcd._routing.peer import PeerLike, parse_peers
 from aetcd._routing.retry import RetryPolicy, make_retry
@@ -219,21 +217,28 @@ class AIStore:
 
         Source: reference, "Get bucket names". Today the question is an action in the body of a GET, and `*` is 400.
         """
-        check_provider(provider)
-        known = check_namespace(namespace)
+        query = _place(provider, namespace)
         dialect = await self._link.dialect(timeout)
         method, path = dialect.buckets
-        pairs = [("provider", check_provider(provider)), ("namespace", known)]
-        query = [(name, value) for name, value in pairs if value is not None]
         body = action(dialect.action("list buckets")) if dialect.in_query else None
         answer = await self._link.ask(request("buckets", method, path, query=query, body=body), timeout)
         return read_buckets(answer.body)
 
     async def summaries(
-        self, *, fast: bool = False, cached: bool = False, timeout: TimeoutLike = None
+        self,
+        *,
+        provider: str | None = None,
+        namespace: str | None = None,
+        fast: bool = False,
+        cached: bool = False,
+        timeout: TimeoutLike = None,
     ) -> list[BucketSummary]:
-        """What each bucket holds. See `Bucket.summary`."""
-        return await read_summary(self._link, None, fast=fast, cached=cached, timeout=timeout)
+        """What each bucket holds, of one provider or namespace, or all. See `Bucket.summary`.
+
+        Source: of the servers; a summary of one bucket alone was recorded.
+        """
+        place = ("/v1/buckets/", _place(provider, namespace))
+        return await read_summary(self._link, *place, fast=fast, cached=cached, timeout=timeout)
 
     @property
     def cluster(self) -> Cluster:
@@ -256,8 +261,13 @@ class AIStore:
     async def health(self, *, timeout: TimeoutLike = None) -> bool:
         """Whether a gateway serves. False where each says that it does not, as while the cluster starts."""
         limits = self._link.budget(timeout).left()
-        response = await self._pool.send(evolve(PROBE), auth=self._link.auth, timeout=limits)
+        response = await self._pool.send(PROBE, auth=self._link.auth, timeout=limits)
         return response.status == 200
+
+
+def _place(provider: str | None, namespace: str | None) -> list[tuple[str, str]]:
+    pairs = [("provider", check_provider(provider)), ("namespace", check_namespace(namespace))]
+    return [(name, value) for name, value in pairs if value is not None]
 
 
 def _token(env: Mapping[str, str]) -> str | None:

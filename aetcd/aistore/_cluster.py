@@ -62,11 +62,12 @@ class Cluster:
         dialect = await self._link.dialect(timeout)
         if "cluster stats" in dialect.queries:
             return read_cluster_stats(await self._query("cluster stats", timeout))
-        known = await self._link.read_map(timeout)
+        budget = self._link.budget(timeout)
+        known = await self._link.read_map(budget)
         targets: dict[str, NodeStats] = {}
         for name in known.targets:
-            targets[name] = await Node(self._link, name).stats(timeout=timeout)
-        return ClusterStats(gateway=await Node(self._link, known.primary).stats(timeout=timeout), targets=targets)
+            targets[name] = await Node(self._link, name).stats(timeout=budget.left())
+        return ClusterStats(gateway=await Node(self._link, known.primary).stats(timeout=budget.left()), targets=targets)
 
     async def system(self, *, timeout: TimeoutLike = None) -> ClusterSystem:
         """Memory and processor of every node.
@@ -198,7 +199,8 @@ class Cluster:
         """Let a target join that runs at this URL. The rebalance that follows, or None.
 
         Source: reference, "Register storage target", whose body names the address only once. 3.3 answers that with 400
-        `invalid IPv4`: it wants one for each of three networks, which are the same here.
+        `invalid IPv4`: it wants one for each of three networks, which are the same here. Of today's server only the
+        refusal of an empty body was recorded.
         """
         return await self._register("target", id, url, timeout)
 
@@ -227,16 +229,17 @@ class Cluster:
     ) -> Job | None:
         """Take a node out of service for the while. The rebalance that follows, or None. Raises NodeNotFound.
 
-        Not in the reference; 3.3 has it, and today's server under another name.
+        Not in the reference; 3.3 has it, and today's server under another name. Of 3.3 an unknown node's 404 was
+        recorded, and the rest is of the servers' source.
         """
         return await self._maintain("start maintenance", id, skip_rebalance, timeout)
 
     async def stop_maintenance(self, id: str, *, timeout: TimeoutLike = None) -> Job | None:
-        """Put it back into service. See `start_maintenance`."""
+        """Put it back into service. Of the servers' source, and not recorded; see `start_maintenance`."""
         return await self._maintain("stop maintenance", id, False, timeout)
 
     async def decommission(self, id: str, *, skip_rebalance: bool = False, timeout: TimeoutLike = None) -> Job | None:
-        """Take a node out for good. See `start_maintenance`."""
+        """Take a node out for good. Of the servers' source, and not recorded; see `start_maintenance`."""
         return await self._maintain("decommission", id, skip_rebalance, timeout)
 
     async def shutdown(self, *, timeout: TimeoutLike = None) -> None:

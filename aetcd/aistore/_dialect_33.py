@@ -1,4 +1,8 @@
-"""AIStore 3.3 (December 2020), the version of the reference. Each name was seen live, but for those of maintenance."""
+"""AIStore 3.3 (December 2020), the version of the reference.
+
+Each name was seen live, but for the end of maintenance, decommission and the download of a cloud, which are of the
+server's source. No cloud was at hand: what evict and prefetch do with one is of the source too.
+"""
 
 from __future__ import annotations
 

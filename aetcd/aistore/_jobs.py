@@ -174,7 +174,7 @@ def job_of(link: Link, answer: Response, kind: str, ref: BucketRef | None = None
     """The job whose ID is the whole answer, as plain text. Raises DecodeError where there is none."""
     told = answer.body.decode("utf-8", "replace").strip().strip('"')
     if not told or not told.isprintable() or " " in told:
-        raise DecodeError(f"{kind}: {answer.peer} told no ID of a job: {answer.body[:80]!r}")
+        raise DecodeError(f"{kind or 'a job'}: {answer.peer} told no ID of a job: {answer.body[:80]!r}")
     dialect = link.spoken
     known = dialect.actions.get(kind, kind) if dialect is not None else kind
     return Job(link, told, known, ref, True)

@@ -37,7 +37,7 @@ from aetcd.errors import (
     Unsupported,
 )
 
-__all__ = ["DIALECTS", "Link", "TimeoutLike"]
+__all__ = ["DIALECTS", "Link", "TimeoutLike", "spent"]
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ TimeoutLike = Timeout | float | None
 DIALECTS = {"3.3": V33, "current": CURRENT}
 
 REFUSAL = 64 * 1024  # bytes of an error's text that are read
+LEAST = 0.002  # seconds: less is no time in which something could be sent
 
 _PASSING = (ConnectFailed, RequestTimeout)
 _ANSWERED_AT_ONCE = "the gateway answered a put of nothing itself in place of sending it on, so it is none: {status}"
@@ -229,17 +230,23 @@ class Link:
             yield answer
 
     async def upload(
-        self, question: Request, content: AsyncIterable[bytes], *, length: int | None, timeout: TimeoutLike = None
+        self,
+        question: Request,
+        content: AsyncIterable[bytes],
+        *,
+        length: int | None,
+        pause: TimeoutLike = None,
+        budget: Budget,
     ) -> Response:
         """The good answer of the target to a body. An empty question finds it, since a gateway reads no body.
 
-        timeout: Limits of each pause, not of the whole.
+        pause: Limits of each pause, not of the whole.
+        budget: The time in which a connection to the target must stand, all attempts at that included.
 
         Raises ConnectFailed with the outcome `NOT_SENT` where the source was not touched, OutcomeUnknown where it was,
         and where an answer leaves it open.
         """
-        budget = self.budget(timeout)
-        limits, attempt = budget.left(), 0
+        limits, attempt = self.pool.timeout if pause is None else Timeout.of(pause), 0
         while True:
             attempt += 1
             place = await self._place(question, budget)
@@ -248,14 +255,16 @@ class Link:
                     _ANSWERED_AT_ONCE.format(status=place.status), peer=place.peer, operation=question.operation
                 )
             sent = evolve(question, path=place.path(question.path))
+            left = budget.left().total
+            near = evolve(limits, connect=left if limits.connect is None else min(left, limits.connect))
             try:
                 async with self._channel.upload(
-                    sent, content, length=length, timeout=limits, peer=self._peer(place.url)
+                    sent, content, length=length, timeout=near, peer=self._peer(place.url)
                 ) as stream:
                     response = await _whole(stream)
                 break
             except ConnectFailed as e:
-                if e.outcome is not Outcome.NOT_SENT or attempt >= self.retry.attempts:
+                if e.outcome is not Outcome.NOT_SENT or attempt >= self.retry.attempts or spent(budget):
                     raise
                 await asyncio.sleep(self.retry.base)
         if question.judge(response) is Verdict.OPEN:
@@ -331,7 +340,6 @@ class Link:
                 if verdict in {Verdict.FINAL, Verdict.STALE_CREDENTIALS}:
                     return answer
                 fate = Fate.NOT_APPLIED if verdict is Verdict.NOT_NOW else Fate.OPEN
-            left = budget.left().total
             choice = decide(
                 policy=self.retry,
                 effect=question.effect,
@@ -339,7 +347,7 @@ class Link:
                 attempt=attempt,
                 untried=0,
                 peers=1,
-                remaining=left if left > 0.002 else 0.0,
+                remaining=0.0 if spent(budget) else budget.left().total,
                 random=self.random,
             )
             if isinstance(choice, GiveUp):
@@ -348,6 +356,11 @@ class Link:
                 assert answer is not None
                 return answer
             await asyncio.sleep(choice.seconds)
+
+
+def spent(budget: Budget) -> bool:
+    """Whether a call's time is over; a budget never says 0 itself."""
+    return budget.left().total <= LEAST
 
 
 def _read(url: str) -> Peer:

@@ -22,11 +22,22 @@ __all__ = [
     "ObjectProps",
     "Page",
     "VersioningProps",
+    "dotted",
 ]
 
 PRESENT = 64
 STATUS_BITS = 31
 STATUSES = {0: "ok", 1: "moved", 2: "deleted"}
+
+
+def dotted(tree: Mapping[str, Any], name: str) -> Any:
+    """What stands under a dotted name. Raises KeyError."""
+    found: Any = tree
+    for part in name.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            raise KeyError(name)
+        found = found[part]
+    return found
 
 
 @frozen(kw_only=True)
@@ -155,12 +166,7 @@ class BucketProps:
 
     def __getitem__(self, name: str) -> Any:
         """One property by its dotted name, as the server wrote it. Raises KeyError."""
-        found: Any = self.raw
-        for part in name.split("."):
-            if not isinstance(found, Mapping) or part not in found:
-                raise KeyError(name)
-            found = found[part]
-        return found
+        return dotted(self.raw, name)
 
 
 @frozen(kw_only=True)
@@ -187,6 +193,7 @@ class Entry:
 
     accessed: The server's text, in the format that was asked for.
     target_url: The target that holds it; its `location` today.
+    custom: Metadata of the user's as today's server writes it; of its source, and not recorded.
     """
 
     name: str
@@ -197,6 +204,7 @@ class Entry:
     target_url: str = ""
     copies: int = 0
     flags: int = 0
+    custom: str = ""
 
     @property
     def present(self) -> bool:

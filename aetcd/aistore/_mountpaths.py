@@ -26,7 +26,8 @@ class MountpathsOf:
     """The mountpaths of one target: `ais.node("t1").mountpaths`.
 
     An unknown one raises MountpathNotFound: 3.3 says so with 404 where it is enabled, and with 400 elsewhere. Today's
-    targets answer changes on the public network with 403, so that a gateway passes them on, on the control network.
+    targets answer changes on the public network with 403, so that a gateway passes them on, on the control network:
+    that way, and its names, are of the server's source, and were not recorded.
     """
 
     _node: Node

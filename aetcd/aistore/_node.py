@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from aetcd._wire.decode import decode
 from aetcd._wire.message import Effect
@@ -15,6 +15,7 @@ from aetcd.aistore._codec import action, request
 from aetcd.aistore._configuration import config_request
 from aetcd.aistore._errors import NodeNotFound, NotFound, Unavailable
 from aetcd.aistore._mountpaths import MountpathsOf
+from aetcd.aistore._node_models import NodeConfig
 from aetcd.aistore._node_shapes import (
     read_disks,
     read_map,
@@ -41,7 +42,8 @@ class Node:
     """A gateway or a target: `ais.node("t1")`. Making one sends nothing.
 
     It is asked at the address that the cluster map has for it, and nobody else in its place. Where no connection to it
-    can be made, a gateway passes the request on (`/v1/reverse`), for targets often stand where clients do not get to.
+    can be made, within 2 s where `timeout` does not say how soon, a gateway passes the request on (`/v1/reverse`), for
+    targets often stand where clients do not get to.
     """
 
     link: Link = field(repr=False)
@@ -71,12 +73,12 @@ class Node:
         """
         return read_map(await self.query("map", timeout=timeout))
 
-    async def config(self, *, timeout: TimeoutLike = None) -> dict[str, Any]:
-        """Its configuration, as it stands in JSON.
+    async def config(self, *, timeout: TimeoutLike = None) -> NodeConfig:
+        """Its configuration.
 
         Source: reference, "Get proxy/target configuration".
         """
-        return decode(await self.query("config", timeout=timeout), dict[str, Any])
+        return NodeConfig(decode(await self.query("config", timeout=timeout), dict[str, Any]))
 
     async def snode(self, *, timeout: TimeoutLike = None) -> NodeInfo:
         """What it says of itself.
@@ -203,9 +205,13 @@ class Node:
         if known is None:
             raise NodeNotFound(f"the cluster map has no node {self.id!r}", operation=f"aistore {operation}")
         if not by_gateway:
+            limits = budget.left()
+            if not directly:
+                # A firewall answers nothing: time must be left for the gateway.
+                limits = evolve(limits, connect=limits.connect or limits.attempt)
             try:
                 asked = request(operation, method, path, effect=effect, query=query, body=body)
-                return await self.link.ask(asked, budget, missing=NotFound, peer=known.url)
+                return await self.link.ask(asked, limits, missing=NotFound, peer=known.url)
             except ConnectFailed as e:
                 if e.outcome is not Outcome.NOT_SENT or directly:
                     raise

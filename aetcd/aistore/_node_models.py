@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from aetcd.aistore._models import BucketInfo
+from aetcd.aistore._models import BucketInfo, dotted
 
 __all__ = [
     "Capacity",
@@ -21,6 +21,7 @@ __all__ = [
     "JobStats",
     "JobStatus",
     "Mountpaths",
+    "NodeConfig",
     "NodeInfo",
     "NodeStats",
     "NodeStatus",
@@ -229,6 +230,20 @@ class JobProgress:
     running: int
     finished: bool
     aborted: bool
+
+
+@frozen
+class NodeConfig:
+    """A node's configuration: `config["periodic.stats_time"]`, by the names that `set_config` takes.
+
+    raw: The whole, as it stands in JSON. Sections differ by version, and between gateways and targets.
+    """
+
+    raw: Mapping[str, Any] = field(repr=False)
+
+    def __getitem__(self, name: str) -> Any:
+        """A value or a section by its dotted name, as the server wrote it. Raises KeyError."""
+        return dotted(self.raw, name)
 
 
 @frozen(kw_only=True)

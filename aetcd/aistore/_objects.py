@@ -156,8 +156,8 @@ class Object:
 
         progress: Called with the bytes done and those in all (None where unknown); it may be async.
         ranges: Reads by so many connections at once.
-        resume: What an earlier call with `resume=True` left in `<path>.part` is gone on with. Without, a failure leaves
-            nothing.
+        resume: What an earlier call with `resume=True` left in `<path>.part` is gone on with; that it is of the same
+            object the checksum of the whole tells at the end, and nothing else. Without, a failure leaves nothing.
         """
         check_count(ranges, "ranges", least=1)
         check_flag(resume, "resume")
@@ -205,7 +205,8 @@ class Object:
         length: Bytes in all, for an iterator; without it the body goes in chunks.
         checksum: What the target compares with what it got: a Checksum, or the name of a type, for which the content is
             read twice. Raises ChecksumMismatch, and nothing is stored, where they differ.
-        custom: Metadata that stays with the object.
+        custom: Metadata that stays with the object; one pair on 3.3. Several, on today's server, are of its source, and
+            were not recorded.
         resend: Allows that it is sent again, where the content can be rewound, also when it may have been stored by a
             target that gave no answer. By default that raises OutcomeUnknown. What was not sent whole is not stored,
             and is sent again by itself.
@@ -261,7 +262,8 @@ class Object:
         """Drop the cluster's copy of a cloud's object. Raises ObjectNotFound, and NotRemote before anything is sent.
 
         Source: reference, "Evict object from cache". For a bucket of AIStore's own the target of 3.3 ends the
-        connection in a panic, so that the bucket's provider is asked for first where it is not known.
+        connection in a panic, so that the bucket's provider is asked for first where it is not known. Nothing but that
+        panic was recorded: the eviction of a cloud's object is of the servers' source.
         """
         dialect = await self._link.dialect(timeout)
         await require_remote(self._link, self._bucket, "evict", timeout)

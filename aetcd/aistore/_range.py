@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from aetcd.aistore._arguments import check_count, check_names, check_template, check_text
 
 __all__ = ["Range", "selection"]
 
 
-@frozen(kw_only=True)
+@frozen
 class Range:
-    """Names with a number in them: `Range(prefix="shard-", first=1, last=100, width=4)` is `shard-{0001..0100}`.
+    """Names with a number in them: `Range("shard-", 1, 100, width=4)` is `shard-{0001..0100}`.
 
     step: Every so many.
     width: Digits at least, with zeros before.
@@ -26,7 +26,7 @@ class Range:
     last: int = 0
     step: int = 1
     width: int = 1
-    suffix: str = ""
+    suffix: str = field(default="", kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         for text, argument in ((self.prefix, "prefix"), (self.suffix, "suffix")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO
@@ -26,8 +27,13 @@ Head = Callable[[], Awaitable[ObjectProps]]
 
 
 def partial(path: Path) -> Path:
-    """Where bytes wait until all are there."""
+    """Where bytes wait that a later call shall find."""
     return path.with_name(f"{path.name}.part")
+
+
+def private(path: Path) -> Path:
+    """Where bytes wait that are this call's alone: an object named `a.part` may be saved at the same time as `a`."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
 
 async def save(
@@ -44,7 +50,7 @@ async def save(
 
     resume: What an earlier attempt left beside it is gone on with, and is left there again by a failure.
     """
-    part = partial(path)
+    part = partial(path) if resume else private(path)
     have = await anyio.to_thread.run_sync(_size, part) if resume else 0
     props = await head() if have else None
     if props is None or have > props.size:
@@ -62,7 +68,7 @@ async def save(
 
 async def save_reader(reader: ObjectReader, path: Path, progress: Progress | None) -> None:
     """What is left of a reader that is entered already. See `ObjectReader.save_to`."""
-    part = partial(path)
+    part = private(path)
     await _fill(reader, part, 0, progress, keep=False)
     await anyio.to_thread.run_sync(os.replace, part, path)
 
@@ -141,7 +147,7 @@ async def save_in_ranges(
     progress: Progress | None,
 ) -> None:
     """Into a file, by several connections at once."""
-    part = partial(path)
+    part = private(path)
     file: IO[bytes] = await anyio.to_thread.run_sync(part.open, "wb")
     try:
         try:

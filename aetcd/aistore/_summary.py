@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from aetcd.aistore._arguments import check_flag
 from aetcd.aistore._bucket_shapes import read_summaries
-from aetcd.aistore._codec import BucketRef, action, request
+from aetcd.aistore._codec import action, request
 from aetcd.aistore._errors import BucketNotFound
 from aetcd.errors import RequestTimeout
 
@@ -19,19 +20,18 @@ __all__ = ["read_summary"]
 
 
 async def read_summary(
-    link: Link, ref: BucketRef | None, *, fast: bool, cached: bool, timeout: TimeoutLike
+    link: Link, path: str, query: Iterable[tuple[str, str]], *, fast: bool, cached: bool, timeout: TimeoutLike
 ) -> list[BucketSummary]:
-    """Summaries of one bucket, or of all.
+    """Summaries of the bucket or the buckets that stand there.
 
     The first answer is 202 with an ID, and the question is asked again with it until the answer is 200. It is the only
-    operation of 3.3 that works so.
+    operation of 3.3 that works so. What today's server wants and answers is of its source, and was not recorded.
     """
     dialect = await link.dialect(timeout)
     budget = link.budget(timeout)
     known, pause = "", 0.05
     value: dict[str, Any] = {"uuid": "", "cached": check_flag(cached, "cached")}
     value |= {"prefix": "", "present": True} if dialect.in_query else {"fast": check_flag(fast, "fast")}
-    path, query = ("/v1/buckets/", ()) if ref is None else (ref.path, ref.query)
     while True:
         value["uuid"] = known
         body = action(dialect.action("summary"), value=value)

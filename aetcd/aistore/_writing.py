@@ -12,7 +12,7 @@ from aetcd.aistore._checksums import hasher
 from aetcd.aistore._codec import BucketRef, object_path, request
 from aetcd.aistore._dialect import Dialect
 from aetcd.aistore._errors import Busy, Unavailable
-from aetcd.aistore._link import Link, TimeoutLike
+from aetcd.aistore._link import Link, TimeoutLike, spent
 from aetcd.aistore._models import Checksum
 from aetcd.aistore._sources import Pieces, Source
 from aetcd.errors import (
@@ -48,17 +48,21 @@ async def put_source(
     asked = request(
         "put", "PUT", object_path(bucket, name), effect=Effect.ONCE, query=bucket.query, headers={**OCTETS, **headers}
     )
-    attempt = 0
+    attempt, budget = 0, link.budget(timeout)
     while True:
         attempt += 1
         pieces = source.pieces()
         try:
-            await link.upload(asked, pieces, length=source.length, timeout=timeout)
+            await link.upload(asked, pieces, length=source.length, pause=timeout, budget=budget)
         except (ConnectFailed, RequestTimeout, OutcomeUnknown, Unavailable, Busy) as e:
             error = _as_it_is(e, source, pieces)
             # A target that says it cannot now has kept nothing.
             certain = isinstance(error, ServerError) or error.outcome is Outcome.NOT_SENT
-            if not source.rewindable or not (certain or resend) or attempt >= link.retry.attempts:
+            if pieces.given:
+                # The transfer took its time; the search for the target begins anew.
+                budget = link.budget(timeout)
+            over = attempt >= link.retry.attempts or spent(budget)
+            if not source.rewindable or not (certain or resend) or over:
                 if error is e:
                     raise
                 raise error from e

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 from doubles.aistore import AIStoreDouble, Dialect
@@ -39,3 +41,15 @@ async def ais(double: AIStoreDouble) -> AsyncIterator[AIStore]:
 def bucket(ais: AIStore) -> Bucket:
     """The bucket `b`."""
     return ais.bucket("b")
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The URL of a node behind a firewall: no connection to it is accepted, and none refused. Its backlog is full."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

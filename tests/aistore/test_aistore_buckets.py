@@ -85,6 +85,7 @@ async def test_set_one_property_and_many(bucket: Bucket) -> None:
     """The job that makes the copies, where there is one."""
     job = await bucket.set("mirror.enabled", True)
     assert job is not None
+    assert job.kind == ""  # the server did not tell, and the action is no kind of job
     assert (await job.finished(timeout=5)).finished
     assert await bucket.set({"versioning": {"enabled": False}, "checksum.validate_warm_get": True}) is None
     props = await bucket.props()
@@ -149,7 +150,11 @@ async def test_summary(ais: AIStore, bucket: Bucket, double: AIStoreDouble) -> N
     summary = await bucket.summary()
     assert (summary.name, summary.count, summary.size) == ("b", 10, 50)
     assert summary.disks_size > 0
-    assert [found.name for found in await ais.summaries()] == ["b"]
+    double.create("c", provider="aws")
+    double.create("d", space="ns")
+    assert [found.name for found in await ais.summaries()] == ["b", "c", "d"]
+    assert [found.name for found in await ais.summaries(provider="aws")] == ["c"]
+    assert [found.name for found in await ais.summaries(provider="ais", namespace="ns")] == ["d"]
     with pytest.raises(BucketNotFound):
         await ais.bucket("nosuch").summary()
 

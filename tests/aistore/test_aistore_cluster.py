@@ -16,8 +16,9 @@ from aetcd.aistore import (
     Mountpaths,
     NodeNotFound,
     NotFound,
+    Timeout,
 )
-from aetcd.errors import ConnectFailed, Unsupported
+from aetcd.errors import ConnectFailed, TransportError, Unsupported
 
 QUESTIONS = ["map", "config", "snode", "status", "stats", "system", "buckets"]
 
@@ -113,6 +114,27 @@ async def test_node_that_cannot_be_reached_is_asked_by_a_gateway(ais: AIStore, d
         await ais.node(target.id).health()
 
 
+async def test_node_behind_a_firewall_is_asked_by_a_gateway(ais: AIStore, double: AIStoreDouble, silent: str) -> None:
+    """It refuses no connection: not all of the call's time goes by until the gateway's turn, for a change neither."""
+    target = double.targets[0]
+    target.public = silent
+    node = ais.node(target.id)
+    assert (await node.snode(timeout=1.5)).id == target.id
+    await node.set_config("periodic.stats_time", "8s", timeout=1.5)
+    with pytest.raises(TransportError):
+        await node.health(timeout=0.2)
+
+
+@pytest.mark.parametrize("dialect", ["current"])
+async def test_statistics_of_many_nodes_are_one_call(ais: AIStore, double: AIStoreDouble, silent: str) -> None:
+    """One limit for all of it, and not one for each node."""
+    for target in double.targets:
+        target.public = silent
+    await ais.dialect()
+    with pytest.raises(TransportError):
+        await ais.cluster.stats(timeout=Timeout(0.6, connect=0.4))
+
+
 async def test_node_that_joined_later_is_found(ais: AIStore, double: AIStoreDouble) -> None:
     """The map is read again for an ID that it does not have."""
     gone = double.targets[1].id
@@ -167,7 +189,9 @@ async def test_node_configuration(ais: AIStore, double: AIStoreDouble) -> None:
     await node.set_config("periodic.stats_time", "5s")
     assert (await node.config())["periodic"]["stats_time"] == "5s"
     await node.set_config({"periodic.stats_time": "6s", "lru.enabled": True})
-    assert (await node.config())["periodic"]["stats_time"] == "6s"
+    assert (await node.config())["periodic.stats_time"] == "6s"
+    with pytest.raises(KeyError, match=r"periodic\.nosuch"):
+        (await node.config())["periodic.nosuch"]
     assert {asked.node for asked in double.asked("PUT", "/v1/daemon")} == {target.id}
     with pytest.raises(BadRequest, match="stats_time"):
         await node.set_config("stats_time", "5s")

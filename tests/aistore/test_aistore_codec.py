@@ -197,6 +197,7 @@ def test_provider_and_namespace_are_checked() -> None:
 def test_range_builds_a_template() -> None:
     """Prefix, numbers with zeros, step and suffix."""
     assert Range(prefix="s-", first=1, last=100, width=4).template == "s-{0001..0100}"
+    assert Range("s-", 1, 100, 3, 4).template == "s-{0001..0100..3}"
     assert Range(prefix="s", first=0, last=100, step=10, suffix=".tar").template == "s{0..100..10}.tar"
     assert list(Range(prefix="s", first=8, last=10, width=2).names()) == ["s08", "s09", "s10"]
 

@@ -18,17 +18,23 @@ CLIENT = """
 import asyncio, json, sys
 from aetcd.aistore import AIStore
 
-def peak():
+def resident(line):
     # Not getrusage: that begins at what the parent had.
     with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+        return next(int(told.split()[1]) * 1024 for told in status if told.startswith(line))
+
+def forget_peak():
+    # What the imports took for a moment would hide as much of the transfer.
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
 
 async def main(url, what, size):
     async with AIStore(url) as ais:
         bucket = ais.bucket("b")
         await bucket.object("small").put(b"x", checksum="xxhash")
         await bucket.object("small").read()
-        before, done = peak(), 0
+        forget_peak()
+        before, done = resident("VmRSS"), 0
         if what == "get":
             async with bucket.object("big").get() as reader:
                 async for piece in reader:
@@ -45,7 +51,7 @@ async def main(url, what, size):
         else:
             async for entry in bucket.list("n", props=["name"]):
                 done += 1
-        print(json.dumps({"done": done, "grown": peak() - before}))
+        print(json.dumps({"done": done, "grown": resident("VmHWM") - before}))
 
 asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
@@ -72,7 +78,7 @@ async def test_large_get_in_little_memory(double: AIStoreDouble) -> None:
     double.generate("b", "big", size=SIZE)
     told = await run(double, "get", SIZE)
     assert told["done"] == SIZE
-    assert told["grown"] < LIMIT
+    assert 0 < told["grown"] < LIMIT
 
 
 async def test_large_put_in_little_memory() -> None:
@@ -81,7 +87,7 @@ async def test_large_put_in_little_memory() -> None:
         double.create("b")
         told = await run(double, "put", SIZE)
         assert double.bucket("b").objects["new"].size == SIZE
-    assert told["grown"] < LIMIT
+    assert 0 < told["grown"] < LIMIT
 
 
 @pytest.mark.parametrize("dialect", ["3.3"])
@@ -90,7 +96,7 @@ async def test_many_names_in_constant_memory(double: AIStoreDouble) -> None:
     double.fill("b", MANY, "n{:06}")
     told = await run(double, "list", 0)
     assert told["done"] == MANY
-    assert told["grown"] < 32 * 1024 * 1024
+    assert 0 < told["grown"] < 32 * 1024 * 1024
 
 
 def test_generated_bytes_are_no_pattern() -> None:

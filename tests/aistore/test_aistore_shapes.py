@@ -150,6 +150,13 @@ def test_object_headers_as_recorded() -> None:
     assert props.accessed.year == 2026
 
 
+def test_entry_of_todays_server_has_what_was_asked_for() -> None:
+    """Its place under the name of 3.3, and metadata as text."""
+    body = b'{"uuid":"u","entries":[{"name":"o","location":"t[t1]:mp[/d]","custom-md":"[k:v]"}],"flags":0}'
+    (entry,) = _bucket_shapes.read_page(body).entries
+    assert (entry.target_url, entry.custom) == ("t[t1]:mp[/d]", "[k:v]")
+
+
 def test_page_without_entries() -> None:
     """Null, and absent."""
     for text in (b'{"uuid":"p","entries":null,"continuation_token":""}', b'{"uuid":"p"}'):

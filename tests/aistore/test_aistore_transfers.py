@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -123,6 +124,15 @@ async def test_resumed_save(bucket: Bucket, double: AIStoreDouble, tmp_path: Pat
     assert (tmp_path / "f").read_bytes() == BIG
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
     assert [a.headers.get("Range") for a in double.asked("GET", "/v1/objects")] == ["bytes=1000000-"] * 2
+
+
+async def test_saves_at_the_same_time_do_not_meet(bucket: Bucket, tmp_path: Path) -> None:
+    """Not even where an object has the name of a file in which bytes of another could wait."""
+    contents = {name: name.encode() * 100_000 for name in ("f", "f.part", "f.part.part")}
+    await bucket.put_many(contents)
+    for _ in range(5):
+        assert all(result.ok for result in await bucket.get_many(contents, to=tmp_path))
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
 
 
 async def test_resumed_save_of_another_object_is_noticed(bucket: Bucket, double: AIStoreDouble, tmp_path: Path) -> None:
@@ -246,6 +256,29 @@ async def test_put_to_a_dead_target(bucket: Bucket, double: AIStoreDouble) -> No
     assert caught.value.outcome is Outcome.NOT_SENT
     await owner.restart()
     await bucket.object("o").put(b"x")
+
+
+async def test_put_to_a_target_behind_a_firewall(bucket: Bucket, double: AIStoreDouble, silent: str) -> None:
+    """Given up within the call's time, however often a connection is tried; the same for the steps of an append."""
+    double.owner("b", "o").public = silent
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    with pytest.raises(ConnectFailed) as caught:
+        await bucket.object("o").put(b"x", timeout=0.5)
+    assert caught.value.outcome is Outcome.NOT_SENT
+    with pytest.raises(ConnectFailed):
+        async with bucket.object("o").append(timeout=0.5) as appender:
+            await appender.write(b"x")
+    assert loop.time() - begun < 1.8
+
+
+async def test_no_limit_of_time(bucket: Bucket) -> None:
+    """`math.inf` is one that none of the steps takes for a number of seconds."""
+    await bucket.object("o").put(b"x", timeout=math.inf)
+    async with bucket.object("p").append(timeout=math.inf) as appender:
+        await appender.write(b"x")
+    assert await bucket.object("o").read(timeout=math.inf) == b"x"
+    assert (await bucket.object("p").head(timeout=math.inf)).size == 1
 
 
 @pytest.mark.parametrize("status", [503, 429])

@@ -145,7 +145,7 @@ async def test_blocks_run(
         compared = 0
         for block in BLOCKS:
             compared += await run(block.replace("http://10.0.0.1:8080", cluster.url), names)
-        assert compared == 7
+        assert compared == 8
         assert (tmp_path / "download.bin").read_bytes() == b"x" * 19
         assert cluster.read("photos", "log") == b"first second"
         assert [e.name async for e in names["photos"].list("s-1")] == ["s-1"]

@@ -64,16 +64,19 @@ class BucketDesk:
                 return await self._act(ask, name)
         raise self.gateway.invalid(ask)
 
-    def _names(self, ask: Ask) -> web.Response:
-        provider = ask.provider(ask.query.get("provider"))
-        self.gateway.permit(ask, LIST_BUCKETS)
-        wanted = ask.query.get("namespace")
-        keys = [
-            key.json()
-            for key in self.gateway.ais.buckets.by_key
+    def _wanted(self, ask: Ask) -> list[Bucket]:
+        """Those of the provider and the namespace that the query has."""
+        provider, wanted = ask.provider(ask.query.get("provider")), ask.query.get("namespace")
+        return [
+            bucket
+            for key, bucket in self.gateway.ais.buckets.by_key.items()
             if provider in (None, key.provider) and (wanted is None or namespace(wanted) == (key.uuid, key.space))
         ]
-        return self.gateway.json(keys)
+
+    def _names(self, ask: Ask) -> web.Response:
+        wanted = self._wanted(ask)
+        self.gateway.permit(ask, LIST_BUCKETS)
+        return self.gateway.json([bucket.key.json() for bucket in wanted])
 
     def _head(self, ask: Ask, name: str) -> web.Response:
         bucket = ask.bucket(name)
@@ -296,7 +299,7 @@ class BucketDesk:
         return empty()
 
     def _summary(self, ask: Ask, name: str, message: JSON) -> web.Response:
-        buckets = [ask.bucket(name)] if name else list(self.gateway.ais.buckets.by_key.values())
+        buckets = [ask.bucket(name)] if name else self._wanted(ask)
         self.gateway.permit(ask, LIST)
         value = message.get("value") or {}
         jobs = self.gateway.ais.jobs
