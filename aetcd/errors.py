@@ -342,7 +342,20 @@ class CouchDBError(ServerError):
 
 
 class NginxError(ServerError):
-    """An error answer of the NGINX Plus API."""
+    """An error answer of NGINX Plus, or of what stands before it.
+
+    text: The server's own words; of an answer that is not the API's, its first letters.
+    request_id: nginx's $request_id, which its logs may show; None where the server told none.
+    href: Where the server says that the error is described; None where it told none.
+    """
+
+    request_id: str | None = None
+    href: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The server's own words."""
+        return self.message
 
 
 class AIStoreError(ServerError):

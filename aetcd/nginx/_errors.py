@@ -94,11 +94,6 @@ class Refusal(NginxError):
         self.request_id = request_id
         self.href = href
 
-    @property
-    def text(self) -> str:
-        """The server's own words."""
-        return self.message
-
 
 class APIError(Refusal):
     """The API refused. A code that this package does not know is an APIError itself, with its code and text."""
