@@ -14,23 +14,19 @@ from weakref import WeakSet
 import anyio
 from attrs import define, frozen
 
-from aetcd._client.arguments import (
-    check_directory,
-    check_flag,
-    check_key,
-    check_revision,
-    check_seconds,
-    check_setting,
-)
+from aetcd._client.arguments import check_flag, check_seconds, check_setting
+from aetcd._client.calls import Limit
+from aetcd._client.directories import Directories
 from aetcd._client.environment import settings_from_env
-from aetcd._client.keys import Keys, Limit
+from aetcd._client.keys import Keys
 from aetcd._client.recipes import Recipes
 from aetcd._client.sources import make_source
 from aetcd._client.store import ClientStore, Coordination
+from aetcd._client.watching import Watching
 from aetcd._routing.balance import Policy, make_policy
 from aetcd._routing.peer import parse_peers
 from aetcd._routing.retry import RetryPolicy, make_retry
-from aetcd._transport.auth import ANONYMOUS, BasicAuth, TokenAuth
+from aetcd._transport.auth import ANONYMOUS, BasicAuth
 from aetcd._transport.discovery import Discovery
 from aetcd._transport.http import HTTP
 from aetcd._transport.pool import Channel, Pool
@@ -45,8 +41,7 @@ from aetcd.errors import ConfigError, Outcome, RequestTimeout
 from aetcd.etcd._keyspace import KeySpace
 from aetcd.etcd._membership import Membership, sync_interval
 from aetcd.etcd._session import Lease, Session
-from aetcd.etcd._values import Change, Result, check_type
-from aetcd.etcd._watch import Feed, OnHistoryLost, Watch, WatchStatus
+from aetcd.etcd._watch import Feed, Watch, WatchStatus
 from aetcd.etcd.v2 import V2
 from aetcd.etcd.v2._keyspace import V2KeySpace
 from aetcd.etcd.v2._store import V2Store
@@ -55,6 +50,7 @@ from aetcd.etcd.v3._coalesce import Coalescer
 from aetcd.etcd.v3._codec import gateway_prefix
 from aetcd.etcd.v3._keyspace import V3KeySpace
 from aetcd.etcd.v3._store import V3Store
+from aetcd.etcd.v3._token import UserToken
 
 __all__ = ["Client", "Protocol", "Status"]
 
@@ -91,7 +87,7 @@ class _Chosen:
     queues: Coordination
 
 
-class Client(Keys, Recipes):
+class Client(Keys, Directories, Watching, Recipes):
     """The hierarchical key space of an etcd cluster.
 
         async with aetcd.Client("http://127.0.0.1:2379", "http://127.0.0.1:22379") as client:
@@ -115,7 +111,8 @@ class Client(Keys, Recipes):
         client's life. v2 on a newer server is asked for by name: the two key spaces are apart.
     namespace: Put before every key, as it is, and taken off on the way back.
     consistent: True reads what the cluster has agreed on (linearizable); False the peer's own copy, which may be stale.
-    username, password: Sent as a token on v3 (renewed by itself), as basic authentication on v2.
+    username, password: Sent as a token on v3 (renewed by itself, and none while the cluster asks for none), as basic
+        authentication on v2.
     tls: A `TLS`, an `ssl.SSLContext`, or False to believe any server; for https peers.
     timeout: Seconds for a whole call, or a `Timeout`; 10 by default.
     balance: `round_robin`, `least_pending`, `power_of_two`, `sticky`, or an object with `pick(candidates)`.
@@ -209,7 +206,7 @@ class Client(Keys, Recipes):
         self._recipes = ClientStore(self)
         named = username is not None and password is not None
         self._v3 = V3(
-            Channel(self._pool, TokenAuth(self._fetch_token) if named else ANONYMOUS),
+            Channel(self._pool, UserToken(self._fetch_token) if named else ANONYMOUS),
             watch_sharing=watch_sharing,
             guard=check_flag(guard, "guard"),
         )
@@ -297,72 +294,6 @@ class Client(Keys, Recipes):
     def v2(self) -> V2:
         """The native API of etcd v2. It knows no namespace."""
         return self._v2
-
-    # Watching
-
-    def watch(
-        self,
-        key: str,
-        *,
-        recursive: bool = False,
-        since: int | None = None,
-        initial: bool = False,
-        type: Any = None,
-        on_history_lost: OnHistoryLost = "raise",
-    ) -> Watch:
-        """Changes of a key, as an async iterator inside `async with`: every one once and in order, or an error.
-
-        recursive: Also of all under `key/`; never of `key2` or `key-x`.
-        since: The first revision wanted (inclusive); by default what comes after the block is entered.
-        initial: First what exists, then a `Synced` marker, then changes, with no gap between.
-        type: What values are read as.
-        on_history_lost: `raise` HistoryLost when the server no longer has the events after the cursor, or `resync`:
-            read the present state, give the difference and a `Resynced` marker, and go on. It needs memory for the
-            revision of each key that is watched, and cannot tell the deletion of a key that was never seen.
-
-        Entering it raises what `get` raises; it is limited by the client's timeout.
-        """
-        check_directory(key) if check_flag(recursive, "recursive") else check_key(key)
-        check_revision(since, "since")
-        check_flag(initial, "initial")
-        check_type(type)
-        if since is not None and initial:
-            raise ValueError("since and initial: what exists now cannot stand before changes of the past")
-        if on_history_lost not in {"raise", "resync"}:
-            raise ValueError(f'on_history_lost must be "raise" or "resync", not {on_history_lost!r}')
-        return self._watch(
-            key, recursive=recursive, since=since, initial=initial, type=type, on_history_lost=on_history_lost
-        )
-
-    async def wait(
-        self,
-        key: str,
-        *,
-        recursive: bool = False,
-        since: int | None = None,
-        type: Any = None,
-        full: bool = False,
-        timeout: Limit = None,
-    ) -> Any:
-        """The next change of a key: a `Change`, or with `full=True` a `Result`.
-
-        timeout: Seconds to wait for it; by default for ever. Raises RequestTimeout, and else as `watch`.
-        """
-        seconds = math.inf if timeout is None else Timeout.of(timeout).total
-        try:
-            async with (
-                asyncio.timeout(None if seconds == math.inf else seconds),
-                self.watch(key, recursive=recursive, since=since, type=type) as changes,
-            ):
-                change = await anext(aiter(changes))
-        except TimeoutError as e:
-            if isinstance(e, RequestTimeout):
-                raise
-            raise RequestTimeout(f"no change of {key!r} within {seconds:g} s", operation="wait") from e
-        assert isinstance(change, Change)
-        if not full:
-            return change
-        return Result(action=change.kind, node=change.node, previous=change.previous, revision=change.revision)
 
     # Coordination
 

@@ -1,51 +1,22 @@
-"""Keys and directories: the calls that the facade has on both protocols."""
+"""The client's calls on keys."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any, Literal, TypeVar, overload
 
-from aetcd._client.arguments import check_comparison, check_directory, check_flag, check_key, check_ttl
-from aetcd._transport.timeouts import Timeout
+from aetcd._client.arguments import check_comparison, check_flag, check_key, check_ttl
+from aetcd._client.calls import Calls, Limit
 from aetcd.errors import KeyNotFound
-from aetcd.etcd._keyspace import KeySpace
 from aetcd.etcd._session import Session
-from aetcd.etcd._values import Node, Result, check_type, encode_value, read_value
+from aetcd.etcd._values import Result, check_type, encode_value, read_value
 
 __all__ = ["Keys"]
 
 T = TypeVar("T")
 
-Limit = Timeout | float | None
 
-
-class Keys(ABC):
-    """Reading and writing keys.
-
-    On every call:
-
-    key: Text, sent as it is written. On v2 `message` and `/message` are one key, and empty, `.` and `..` segments are
-        refused; on v3 they are two.
-    value: Text and bytes are stored as they are, any other object as JSON. v2 stores text only: bytes that are not
-        UTF-8 raise Unsupported.
-    type: What a value is read as: text by default, `bytes` as it is stored, anything else from JSON (attrs classes,
-        dataclasses, TypedDicts, ...). A value that does not fit raises DecodeError, naming the key.
-    ttl: Whole seconds, at least 1, after which the server deletes the key. A write without it removes an expiry.
-    session: Ties the key to a session's life in place of a TTL of its own.
-    consistent: True reads what the cluster has agreed on; False the peer's own copy. The client's by default.
-    timeout: Seconds for the whole call, or a `Timeout`. The client's by default.
-    full: Answers a `Result`.
-    """
-
-    _consistent: bool
-
-    @abstractmethod
-    def _ready(self, timeout: Limit) -> tuple[KeySpace, Timeout] | None:
-        """What `_start` gives, where the protocol is known: mostly."""
-
-    @abstractmethod
-    async def _start(self, timeout: Limit) -> tuple[KeySpace, Timeout]:
-        """The key space of the protocol that is spoken, and a call's limits, less the time that finding it out took."""
+class Keys(Calls):
+    """Reading and writing keys."""
 
     # Reading
 
@@ -390,129 +361,6 @@ class Keys(ABC):
         space, limit = self._ready(timeout) or await self._start(timeout)
         result = await space.refresh(key, ttl=seconds, full=full, timeout=limit)
         return result if full else None
-
-    # Directories
-
-    @overload
-    async def ls(
-        self,
-        key: str = "",
-        *,
-        type: Any = None,
-        full: Literal[False] = False,
-        consistent: bool | None = None,
-        timeout: Limit = None,
-    ) -> list[Node]: ...
-    @overload
-    async def ls(
-        self,
-        key: str = "",
-        *,
-        type: Any = None,
-        full: Literal[True],
-        consistent: bool | None = None,
-        timeout: Limit = None,
-    ) -> Result: ...
-    async def ls(
-        self,
-        key: str = "",
-        *,
-        type: Any = None,
-        full: bool = False,
-        consistent: bool | None = None,
-        timeout: Limit = None,
-    ) -> list[Node] | Result:
-        """What is right under a key: keys, and directories (v3: prefixes that end in `/`).
-
-        Raises KeyNotFound, and NotADirectory for a key with a value. The root, the empty key, is always there.
-        """
-        check_directory(key)
-        check_type(type)
-        consistent = self._reads(consistent)
-        space, limit = self._ready(timeout) or await self._start(timeout)
-        result = (await space.ls(key, consistent=consistent, timeout=limit)).as_type(type)
-        return result if full else list(result.node.nodes or ())
-
-    @overload
-    async def tree(
-        self,
-        key: str = "",
-        *,
-        type: Any = None,
-        full: Literal[False] = False,
-        consistent: bool | None = None,
-        timeout: Limit = None,
-    ) -> Node: ...
-    @overload
-    async def tree(
-        self,
-        key: str = "",
-        *,
-        type: Any = None,
-        full: Literal[True],
-        consistent: bool | None = None,
-        timeout: Limit = None,
-    ) -> Result: ...
-    async def tree(
-        self,
-        key: str = "",
-        *,
-        type: Any = None,
-        full: bool = False,
-        consistent: bool | None = None,
-        timeout: Limit = None,
-    ) -> Node | Result:
-        """A directory with all that is under it, at one revision. Raises as `ls`."""
-        check_directory(key)
-        check_type(type)
-        consistent = self._reads(consistent)
-        space, limit = self._ready(timeout) or await self._start(timeout)
-        result = (await space.tree(key, consistent=consistent, timeout=limit)).as_type(type)
-        return result if full else result.node
-
-    @overload
-    async def mkdir(
-        self, key: str, *, ttl: int | None = None, full: Literal[False] = False, timeout: Limit = None
-    ) -> None: ...
-    @overload
-    async def mkdir(
-        self, key: str, *, ttl: int | None = None, full: Literal[True], timeout: Limit = None
-    ) -> Result: ...
-    async def mkdir(
-        self, key: str, *, ttl: int | None = None, full: bool = False, timeout: Limit = None
-    ) -> Result | None:
-        """Make a directory (v2). Raises KeyExists, and Unsupported on v3, which has none."""
-        check_key(key)
-        check_ttl(ttl)
-        space, limit = self._ready(timeout) or await self._start(timeout)
-        result = await space.mkdir(key, ttl=ttl, timeout=limit)
-        return result if full else None
-
-    @overload
-    async def rmdir(
-        self, key: str, *, recursive: bool = False, full: Literal[False] = False, timeout: Limit = None
-    ) -> None: ...
-    @overload
-    async def rmdir(
-        self, key: str, *, recursive: bool = False, full: Literal[True], timeout: Limit = None
-    ) -> Result: ...
-    async def rmdir(
-        self, key: str, *, recursive: bool = False, full: bool = False, timeout: Limit = None
-    ) -> Result | None:
-        """Delete a directory.
-
-        recursive: With all that is under it. On v3 a directory is never empty, so it takes `recursive=True`.
-
-        Raises KeyNotFound, NotADirectory, DirectoryNotEmpty, OutcomeUnknown.
-        """
-        check_key(key)
-        check_flag(recursive, "recursive")
-        space, limit = self._ready(timeout) or await self._start(timeout)
-        result = await space.rmdir(key, recursive=recursive, timeout=limit)
-        return result if full else None
-
-    def _reads(self, consistent: bool | None) -> bool:
-        return self._consistent if consistent is None else check_flag(consistent, "consistent")
 
 
 def _one_life(ttl: int | None, session: Session | None) -> None:

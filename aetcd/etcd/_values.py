@@ -108,7 +108,7 @@ class Node:
             shown["ttl"] = self.ttl
         if self.expiration is not None:
             shown["expiration"] = self.expiration.isoformat().replace("+00:00", "Z")
-        if self.nodes is not None:
+        if self.nodes:
             shown["nodes"] = [node.as_dict() for node in self.nodes]
         if self.created_revision:
             shown["createdIndex"] = self.created_revision

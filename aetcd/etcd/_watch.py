@@ -63,8 +63,8 @@ class Watch:
     credentials; while no peer can be reached it keeps trying, at most 5 s apart.
 
     Iteration raises HistoryLost when events can no longer be had (and `on_history_lost` is not `"resync"`),
-    WatchRefused or PermissionDenied when the server will not serve it, ClientClosed when the client was closed. A
-    cancel of a waiting iteration loses no change.
+    WatchRefused, PermissionDenied or Unauthenticated when the server will not serve it, ClientClosed when the client
+    was closed. A cancel of a waiting iteration loses no change.
     """
 
     def __init__(

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from v2_servers import BINARIES, connected
 
+import aetcd
 from aetcd._wire.message import Effect, Request, Response
 from aetcd.errors import InvalidRequest, MemberExists, MemberNotFound, ServerUnavailable
-from aetcd.etcd.v2 import V2, V2LeaderStats
+from aetcd.etcd.v2 import V2, V2LeaderStats, V2Member
 from aetcd.testing import EtcdCluster, EtcdServer
 
 
@@ -104,7 +105,7 @@ def lenient_cluster(request: pytest.FixtureRequest) -> Iterator[EtcdCluster]:
 
     A change of leader on a machine with much to do would leave the fate of a change open, so the leader is given time.
     """
-    settings = {"election_ms": 3000, "extra_args": ["--strict-reconfig-check=false"]}
+    settings: dict[str, Any] = {"election_ms": 3000, "extra_args": ["--strict-reconfig-check=false"]}
     with EtcdCluster(3, binary=request.param, **settings) as cluster:
         yield cluster
 
@@ -117,6 +118,7 @@ async def test_three_members(lenient_cluster: EtcdCluster) -> None:
         await v2.set("k", "v")
         assert sorted(await v2.machines()) == sorted(lenient_cluster.peers)
         await followed(v2, second, leader=leader.name, follower=follower.name)
+        await found(lenient_cluster, await v2.leader())
         await changed(v2, follower.name)
 
 
@@ -134,6 +136,16 @@ async def followed(v2: V2, second: V2, *, leader: str, follower: str) -> None:
     assert 0 < latencies.latency_minimum <= latencies.latency_average <= latencies.latency_maximum
     with pytest.raises(ServerUnavailable, match="not current leader"):
         await second.stats.leader()
+
+
+async def found(cluster: EtcdCluster, leader: V2Member) -> None:
+    """A client of all members finds the leader, whoever's turn it is; one that was named is asked."""
+    other = next(url for url in cluster.peers if url not in leader.client_urls)
+    async with aetcd.Client(*cluster.peers, protocol="v2") as client:
+        for _ in cluster.peers:
+            assert (await client.v2.stats.leader()).leader == leader.id
+        with pytest.raises(ServerUnavailable, match="not current leader"):
+            await client.v2.stats.leader(peer=other)
 
 
 async def changed(v2: V2, follower: str) -> None:

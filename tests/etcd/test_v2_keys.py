@@ -253,6 +253,23 @@ async def test_set_if_absent(v2: V2, root: str) -> None:
         await v2.set(root, "2", previous_exist=False)
 
 
+async def test_swap_by_existence(v2: V2, root: str) -> None:
+    """What is expected may also be that the key is there, or that it is not; what contradicts itself is not sent."""
+    with pytest.raises(KeyNotFound):
+        await v2.compare_and_swap(root, "0", previous_exist=True)
+    made = (await v2.compare_and_swap(root, "1", previous_exist=False)).the_node
+    with pytest.raises(KeyExists):
+        await v2.compare_and_swap(root, "never", previous_exist=False)
+    second = (await v2.compare_and_swap(root, "2", previous_exist=True)).the_node
+    third = (await v2.compare_and_swap(root, "3", previous_value="2", previous_exist=True)).the_node
+    assert [node.created_index for node in (second, third)] == [made.created_index] * 2
+    with pytest.raises(CompareFailed):
+        await v2.compare_and_swap(root, "never", previous_index=made.modified_index, previous_exist=True)
+    with pytest.raises(ValueError, match="previous_exist"):
+        await v2.compare_and_swap(root, "never", previous_value="3", previous_exist=False)
+    assert (await v2.get(root)).the_node.value == "3"
+
+
 async def test_compare_and_swap_with_a_ttl(v2: V2, root: str) -> None:
     """A swap sets an expiry, and one without takes it away, the creation index as it was."""
     made = (await v2.set(root, "1")).the_node

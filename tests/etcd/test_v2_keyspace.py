@@ -8,7 +8,8 @@ import pytest
 
 import aetcd
 from aetcd.errors import CompareFailed, KeyNotFound, NotADirectory, NotAFile, Unsupported
-from aetcd.etcd.v2._keyspace import Place, Reading, V2KeySpace
+from aetcd.etcd.v2._keyspace import V2KeySpace
+from aetcd.etcd.v2._place import Place, Reading
 from aetcd.testing import EtcdServer
 
 
@@ -47,6 +48,35 @@ async def test_keys_come_back_as_written(etcd: EtcdServer, prefix: str, lead: st
         assert deleted.node.key == f"{key}/a"
         assert deleted.previous is not None
         assert deleted.previous.key == f"{key}/a"
+
+
+async def test_as_dict_is_what_the_server_sends(client: aetcd.Client, prefix: str) -> None:
+    """Field by field, those that it leaves out included: the children of an empty directory are such."""
+    v2, root = client.v2, prefix.rstrip("/")
+    await client.set(f"{root}/key", "1", ttl=105)
+    await client.mkdir(f"{root}/empty")
+    await client.set(f"{root}/sub/key", "")
+    for facade, native in (
+        (client.get(f"{root}/key", full=True), v2.get(f"{root}/key")),
+        (client.ls(root, full=True), v2.get(root, sorted=True)),
+        (client.ls(f"{root}/empty", full=True), v2.get(f"{root}/empty")),
+        (client.tree(root, full=True), v2.get(root, sorted=True, recursive=True)),
+    ):
+        result, answer = await facade, await native
+        assert result is not None
+        assert to_the_second(result.as_dict()) == to_the_second(answer.as_dict())
+
+
+def to_the_second(shown: Any) -> Any:
+    """Python's times end at the microsecond, and a TTL may lose a second between two answers."""
+    if isinstance(shown, list):
+        return [to_the_second(each) for each in shown]
+    if not isinstance(shown, dict):
+        return shown
+    cut = {name: to_the_second(each) for name, each in shown.items()}
+    if "ttl" in cut:
+        cut |= {"ttl": cut["ttl"] // 10, "expiration": cut["expiration"][:19]}
+    return cut
 
 
 @pytest.mark.parametrize("key", ["a//b", "a/./b", "../x", "a/..", "..", ".", "//a", "a//"])

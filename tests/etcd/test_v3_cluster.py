@@ -58,8 +58,16 @@ async def test_move_leader(v3: V3, cluster: EtcdCluster) -> None:
     with pytest.raises(ClusterRefused, match="not leader"):
         await v3.maintenance.move_leader(ids[leader.url], peer=target)
     await v3.maintenance.move_leader(ids[target], peer=leader.url)
+    await all_follow(v3, ids, target)
+    # Without a name the leader is found, whoever's turn it is to answer.
+    for heir, member_id in ids.items():
+        await v3.maintenance.move_leader(member_id)
+        await all_follow(v3, ids, heir)
+
+
+async def all_follow(v3: V3, ids: dict[str, int], leader: str) -> None:
     async with asyncio.timeout(10):
-        while {(await v3.maintenance.status(peer=url)).leader for url in ids} != {ids[target]}:
+        while {(await v3.maintenance.status(peer=url)).leader for url in ids} != {ids[leader]}:
             await asyncio.sleep(0.02)
 
 

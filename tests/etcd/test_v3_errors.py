@@ -8,7 +8,7 @@ import pytest
 from aetcd import errors
 from aetcd._wire.message import Response, Verdict
 from aetcd.errors import AetcdError, ServerError, Unsupported
-from aetcd.etcd.v3._errors import error_of, fault_of, judge
+from aetcd.etcd.v3._errors import _FRAGMENTS, MEANINGS, error_of, fault_of, judge
 
 Shape = Callable[[str, int, int], bytes]
 
@@ -93,6 +93,17 @@ REFUSALS = [
         OPEN,
     ),
     ("all SubConns are in TransientFailure, latest connection error: timed out", 14, 503, "ServerUnavailable", OPEN),
+    # Under a code that says nothing the words alone decide.
+    ("rpc error: code = Unavailable desc = transport is closing", 2, 500, "ServerUnavailable", OPEN),
+    ("dial tcp 127.0.0.1:1: connect: connection refused", 2, 500, "ServerUnavailable", OPEN),
+    ("connection error: desc = EOF", 2, 500, "ServerUnavailable", OPEN),
+    ("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer", 2, 500, "ServerUnavailable", OPEN),
+    ("transport: error while dialing: dial unix: no such file", 2, 500, "ServerUnavailable", OPEN),
+    ("all SubConns are in TransientFailure", 2, 500, "ServerUnavailable", OPEN),
+    ("client disconnected", 2, 500, "ServerUnavailable", OPEN),
+    ("stream terminated by RST_STREAM with error code: CANCEL", 2, 500, "ServerUnavailable", OPEN),
+    ("proposal: request timed out", 2, 500, "ServerUnavailable", OPEN),
+    ("Post: net/http: deadline exceeded", 2, 500, "ServerUnavailable", OPEN),
     ("auth: invalid auth token", 2, 500, "Unauthenticated", STALE),
     ("auth: user name is empty", 2, 500, "Unauthenticated", STALE),
     ("auth: revision in header is old", 2, 500, "Unauthenticated", STALE),
@@ -178,6 +189,13 @@ def test_every_text_has_its_class_and_verdict(
     assert (error.message, error.code, error.status) == (text, code, status)
     assert (error.peer, error.operation) == ("http://a:1", "v3 put")
     assert judge(answer(body, status)) is verdict
+
+
+def test_no_text_was_forgotten() -> None:
+    """Every text of the table has its row above."""
+    texts = [row[0] for row in REFUSALS]
+    assert [known for known in MEANINGS if not any(text.endswith(known) for text in texts)] == []
+    assert [part for part, _ in _FRAGMENTS if not any(part in text for text in texts)] == []
 
 
 @pytest.mark.parametrize(

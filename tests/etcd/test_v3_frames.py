@@ -13,7 +13,7 @@ from aetcd._transport.streams import Stream
 from aetcd._wire.framing import JSONValues
 from aetcd.errors import DecodeError, NoLeader, ServerError, Unauthenticated
 from aetcd.etcd.v3 import V3, Event, Header, KeyValue
-from aetcd.etcd.v3._frames import WATCH, WatchFrame, cancel_request, create_request, decode_frame, progress_request
+from aetcd.etcd.v3._frames import WATCH, WatchFrame, cancel_request, create_request, decode_frame
 from aetcd.testing import EtcdServer
 
 
@@ -109,7 +109,6 @@ def test_requests() -> None:
     }
     assert json.loads(create_request("a", no_delete=True))["create_request"]["filters"] == ["NODELETE"]
     assert json.loads(cancel_request(3)) == {"cancel_request": {"watch_id": 3}}
-    assert json.loads(progress_request()) == {"progress_request": {}}
 
 
 @pytest.mark.parametrize(

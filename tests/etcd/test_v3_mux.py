@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from aetcd.errors import HistoryLost, NoLeader, PermissionDenied, WatchRefused
+from aetcd.errors import HistoryLost, NoLeader, PermissionDenied, Unauthenticated, WatchRefused
 from aetcd.etcd._values import Change, Node
 from aetcd.etcd.v3._frames import WatchFrame
 from aetcd.etcd.v3._models import Event, Header, KeyValue
@@ -312,6 +312,16 @@ def test_progress_moves_the_cursor() -> None:
         (
             {"cancel_reason": "rpc error: code = PermissionDenied desc = etcdserver: permission denied"},
             PermissionDenied,
+        ),
+        ({"cancel_reason": "rpc error: code = PermissionDenied desc = in other words"}, PermissionDenied),
+        ({"cancel_reason": "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"}, Unauthenticated),
+        (
+            {"cancel_reason": "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"},
+            Unauthenticated,
+        ),
+        (
+            {"cancel_reason": "rpc error: code = InvalidArgument desc = auth: revision in header is old"},
+            Unauthenticated,
         ),
         ({"cancel_reason": "something else"}, WatchRefused),
         ({}, WatchRefused),

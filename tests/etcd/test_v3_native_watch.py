@@ -139,6 +139,21 @@ async def test_batches(v3: V3, prefix: str) -> None:
     assert len({event.kv.mod_revision for event in batches[0]}) == 1
 
 
+@pytest.mark.parametrize("sharing", [False, True], ids=["alone", "shared"])
+async def test_progress(sharing: bool) -> None:
+    """While nothing happens to a range, the server's progress moves the revision to go on from."""
+    often = ["--experimental-watch-progress-notify-interval=200ms"]
+    async with EtcdServer(protocols=("v3",), extra_args=often) as server:
+        async with connected(server.peers, watch_sharing=sharing) as v3, v3.watch("quiet") as events:
+            reader = asyncio.ensure_future(anext(events))
+            last = [await v3.put("busy", "x") for _ in range(3)][-1].header.revision
+            async with asyncio.timeout(10):
+                while events.revision < last:
+                    await asyncio.sleep(0.02)
+            written = await v3.put("quiet", "1")
+            assert (await reader).kv.mod_revision == written.header.revision == last + 1
+
+
 async def test_compacted(v3: V3, prefix: str) -> None:
     """A start that is gone is said so, with the first revision that is left."""
     first = (await v3.put(prefix + "a", "1")).header.revision

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aetcd.etcd.v2._admin import Admin, Members, Stats
 from aetcd.etcd.v2._auth import Auth, Roles, Users
+from aetcd.etcd.v2._endless import V2Watch
 from aetcd.etcd.v2._keys import Keys
 from aetcd.etcd.v2._models import (
     KeysResponse,
@@ -42,6 +43,7 @@ __all__ = [
     "V2StoreStats",
     "V2User",
     "V2Version",
+    "V2Watch",
 ]
 
 

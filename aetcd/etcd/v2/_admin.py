@@ -150,6 +150,11 @@ async def _ask(channel: Channel, request: Request, timeout: float | Timeout | No
     return response.body
 
 
+async def _leader(channel: Channel, timeout: float | Timeout | None, peer: str | None = None) -> V2Member:
+    body = await _ask(channel, admin_request("v2 leader", "/v2/members/leader"), timeout, peer)
+    return decode(body, _Member).read()
+
+
 class Members:
     """The members of the cluster, and changes of them.
 
@@ -213,7 +218,16 @@ class Stats:
         )
 
     async def leader(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> V2LeaderStats:
-        """The leader's view of its followers. Raises ServerUnavailable where the peer is not the leader."""
+        """The leader's view of its followers.
+
+        peer: Without it, a client of several peers first asks which of them leads: only that one answers.
+
+        Raises NoLeader during an election, ServerUnavailable where the peer is not the leader.
+        """
+        if peer is None and len(peers := self._channel.pool.peers) > 1:
+            leader = await _leader(self._channel, timeout)
+            # None of them where the members tell addresses that the client does not use.
+            peer = next((each.url for each in peers if each.url in leader.client_urls), None)
         body = await _ask(self._channel, admin_request("v2 stats leader", "/v2/stats/leader"), timeout, peer)
         read = decode(body, _LeaderStats)
         followers = {id_: follower.read() for id_, follower in read.followers.items()}
@@ -255,8 +269,7 @@ class Admin:
 
     async def leader(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> V2Member:
         """The member that leads. Raises NoLeader during an election."""
-        body = await _ask(self._channel, admin_request("v2 leader", "/v2/members/leader"), timeout, peer)
-        return decode(body, _Member).read()
+        return await _leader(self._channel, timeout, peer)
 
 
 def _urls(peer_urls: Sequence[str]) -> dict[str, list[str]]:

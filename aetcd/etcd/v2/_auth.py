@@ -81,7 +81,7 @@ async def _ask(
 
 
 class Users:
-    """Users. Once authentication is on, only root may ask and change; CredentialsRefused tells all others so."""
+    """Users. Once authentication is on, only root may ask and change; PermissionDenied tells all others so."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

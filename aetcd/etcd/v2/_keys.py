@@ -155,6 +155,7 @@ class Keys:
         *,
         previous_value: str | bytes | None = None,
         previous_index: int | None = None,
+        previous_exist: bool | None = None,
         ttl: int | None = None,
         no_value_on_success: bool = False,
         timeout: float | Timeout | None = None,
@@ -162,9 +163,12 @@ class Keys:
     ) -> KeysResponse:
         """Write a key if it is as expected, by its value, its index, or both; it keeps its creation index.
 
-        Raises CompareFailed, KeyNotFound, NotAFile.
+        previous_exist: Alone it is the whole comparison: `update`, or with False `create`.
+
+        Raises CompareFailed, KeyNotFound, KeyExists, NotAFile.
         """
-        _need_comparison(previous_value, previous_index)
+        if previous_exist is None:
+            _need_comparison(previous_value, previous_index)
         request = put_request(
             "v2 compare and swap",
             key,
@@ -172,6 +176,7 @@ class Keys:
             ttl=ttl,
             previous_value=previous_value,
             previous_index=previous_index,
+            previous_exist=previous_exist,
             no_value_on_success=no_value_on_success,
         )
         return await self._send(request, timeout, peer)

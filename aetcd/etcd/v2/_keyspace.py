@@ -4,96 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from aetcd._transport.pool import Channel
 from aetcd._transport.timeouts import Budget, Timeout
-from aetcd._wire.message import Request, Response
-from aetcd.errors import CompareFailed, DecodeError, KeyNotFound, NotADirectory, NotAFile, ServerError
+from aetcd.errors import CompareFailed, KeyNotFound, NotADirectory, NotAFile, ServerError
 from aetcd.etcd._session import Session
 from aetcd.etcd._values import Node, Result
 from aetcd.etcd.v2 import V2
-from aetcd.etcd.v2._codec import Told, decode_keys, decode_told, get_request, header_index, key_path, put_request
+from aetcd.etcd.v2._codec import decode_keys, get_request, header_index, put_request
 from aetcd.etcd.v2._models import KeysResponse, V2Node
+from aetcd.etcd.v2._place import (
+    Place,
+    Reading,
+    directory_of,
+    done,
+    error_in,
+    found_node,
+    need_file,
+    place_at,
+    result_of,
+    shown,
+)
 from aetcd.etcd.v2._session import V2Lease, lease_of
 from aetcd.etcd.v2._watch import PathFeed
 
-__all__ = ["Place", "Reading", "V2KeySpace"]
-
-E = TypeVar("E", bound=ServerError)
-
-
-@frozen(kw_only=True)
-class Place:
-    """A key as its caller writes it, and where it is on the server.
-
-    path: As the server writes it: `/` before it and none behind.
-    inside: What all paths of the namespace begin with.
-    lead: `/` where the caller writes keys with it.
-    """
-
-    key: str
-    path: str
-    inside: str
-    lead: str
-
-    def name(self, path: str) -> str | None:
-        """A path as the caller would write it; None for one outside of the namespace."""
-        if path == self.path:
-            return self.key
-        return self.lead + path[len(self.inside) :] if path.startswith(self.inside) else None
-
-    def told(self, error: E) -> E:
-        """A server's error in the caller's words: with the key as it was written, and nothing of the namespace."""
-        text, _, cause = error.message.partition(": ")
-        if not cause.startswith("/"):
-            text = error.message
-        elif cause != self.path and (name := self.name(cause)):
-            text = f"{text}: {name!r}"
-        error.message = f"{self.key!r}: {text}"
-        error.args = (error.message,)
-        return error
-
-    def node(self, node: V2Node, type: Any = None, *, deep: bool | None = None) -> Node | None:
-        """A node as the caller knows it; None for one outside of the namespace.
-
-        deep: Whether the answer shows the children of children; None where it shows none at all.
-        """
-        key = self.name(node.key)
-        if key is None:
-            return None
-        nodes = None
-        if node.dir and deep is not None:
-            children = (self.node(child, type, deep=True if deep else None) for child in node.nodes)
-            nodes = tuple(child for child in children if child is not None)
-        return Node(
-            type=type,
-            key=key,
-            raw=None if node.value is None else node.value.encode(),
-            created_revision=node.created_index,
-            modified_revision=node.modified_index,
-            ttl=node.ttl,
-            expiration=node.expiration,
-            is_directory=node.dir,
-            nodes=nodes,
-        )
-
-
-@frozen(kw_only=True)
-class Reading:
-    """What a read found, also where it found nothing: the index of the store is told either way.
-
-    missing: Why there is no node.
-    """
-
-    response: Response
-    index: int
-    cluster_id: str
-    node: V2Node | None
-    missing: ServerError | None = None
+__all__ = ["V2KeySpace"]
 
 
 @define(eq=False)
@@ -115,10 +53,10 @@ class V2KeySpace:
         place = self.place(key)
         request = get_request(place.path, quorum=consistent)
         response = await self.channel.send(request, timeout=timeout)
-        node = _found(place, request, response)
+        node = found_node(place, request, response)
         if node is None:
             return None
-        _need_file(place, node, response)
+        need_file(place, node, response)
         return None if node.value is None else node.value.encode()
 
     async def get(self, key: str, *, consistent: bool, timeout: Timeout) -> Result | None:
@@ -126,21 +64,21 @@ class V2KeySpace:
         place = self.place(key)
         request = get_request(place.path, quorum=consistent)
         response = await self.channel.send(request, timeout=timeout)
-        node = _found(place, request, response)
+        node = found_node(place, request, response)
         if node is None:
             return None
-        _need_file(place, node, response)
-        return Result(action="get", node=_shown(place, node), revision=header_index(response))
+        need_file(place, node, response)
+        return Result(action="get", node=shown(place, node), revision=header_index(response))
 
     async def find(self, key: str, *, consistent: bool, full: bool, timeout: Timeout) -> Result | None:
         """One key or directory, or None."""
         place = self.place(key)
         request = get_request(place.path, quorum=consistent)
         response = await self.channel.send(request, timeout=timeout)
-        node = _found(place, request, response)
+        node = found_node(place, request, response)
         if node is None:
             return None
-        return Result(action="get", node=_shown(place, node, deep=False), revision=header_index(response))
+        return Result(action="get", node=shown(place, node, deep=False), revision=header_index(response))
 
     async def ls(self, key: str, *, consistent: bool, timeout: Timeout) -> Result:
         """The directory with its children, in order of their names."""
@@ -157,8 +95,8 @@ class V2KeySpace:
             # The root is always there, also that of a namespace in which nothing was written yet.
             empty = Node(key=key, is_directory=True, nodes=())
             return Result(action="get", node=empty, revision=reading.index)
-        node = _directory(operation, key, reading)
-        return Result(action="get", node=_shown(place, node, deep=deep), revision=reading.index)
+        node = directory_of(operation, key, reading)
+        return Result(action="get", node=shown(place, node, deep=deep), revision=reading.index)
 
     async def read(
         self,
@@ -196,8 +134,8 @@ class V2KeySpace:
         if session is None:
             request = put_request("v2 set", place.path, raw, ttl=ttl)
             response = await self.channel.send(request, timeout=timeout)
-            told = _done(place, request, response)
-            return _result(place, told, header_index(response)) if full else None
+            told = done(place, request, response)
+            return result_of(place, told, header_index(response)) if full else None
         lease = lease_of(session)
         return await self._sent(
             place, lease.hold(place.path, lambda: self.v2.set(place.path, raw, ttl=lease.ttl, timeout=timeout))
@@ -293,7 +231,7 @@ class V2KeySpace:
         # `dir=true` and `recursive=true` delete a key with a value all the same (measured, 3.4 and 3.5), and no
         # comparison goes with a directory: the kind can only be looked at before.
         reading = await self.read(place, timeout=budget.left())
-        _directory("rmdir", key, reading)
+        directory_of("rmdir", key, reading)
         return await self._sent(place, self.v2.delete(place.path, dir=True, recursive=recursive, timeout=budget.left()))
 
     # Comparing with what v2 cannot compare with
@@ -309,7 +247,7 @@ class V2KeySpace:
 
         async def compare(found: V2Node, reading: Reading, limit: Timeout) -> KeysResponse:
             if found.value:
-                error = _error(CompareFailed, "it is not empty", operation, reading)
+                error = error_in(CompareFailed, "it is not empty", operation, reading)
                 error.current = place.node(found)
                 raise error
             return await write(None, found.modified_index, limit)
@@ -328,9 +266,9 @@ class V2KeySpace:
         while True:
             reading = await self.read(place, timeout=budget.left())
             if reading.node is None:
-                raise _error(KeyNotFound, f"{place.key!r} does not exist", operation, reading) from reading.missing
+                raise error_in(KeyNotFound, f"{place.key!r} does not exist", operation, reading) from reading.missing
             if reading.node.dir:
-                raise _error(NotAFile, f"{place.key!r} is a directory", operation, reading)
+                raise error_in(NotAFile, f"{place.key!r} is a directory", operation, reading)
             try:
                 return await self._there(place, write(reading.node, reading, budget.left()))
             except CompareFailed as e:
@@ -350,7 +288,7 @@ class V2KeySpace:
         except ServerError as e:
             place.told(e)
             raise
-        return _result(place, answer, answer.index)
+        return result_of(place, answer, answer.index)
 
     # Watching and sessions
 
@@ -371,7 +309,7 @@ class V2KeySpace:
 
     def place(self, key: str) -> Place:
         """Where a key is. Raises ValueError for one that would be somewhere else."""
-        return _place(self.namespace, key)
+        return place_at(self.namespace, key)
 
     def _inner(self, key: str) -> Place:
         """Where something to be written is. The root of a namespace belongs to what is around it."""
@@ -386,70 +324,3 @@ class V2KeySpace:
 
     def _budget(self, timeout: Timeout) -> Budget:
         return Budget(timeout, asyncio.get_running_loop().time)
-
-
-@lru_cache(maxsize=4096)  # the same keys are asked for again and again
-def _place(namespace: str, key: str) -> Place:
-    prefix = namespace.removeprefix("/")
-    open_ended = not prefix or prefix.endswith("/")
-    # The namespace's own root: a directory, also where the namespace ends within a segment.
-    bare = prefix + (key.removeprefix("/") if open_ended else key) if key else prefix.rpartition("/")[0]
-    try:
-        key_path("/" + bare)
-    except ValueError as e:
-        # Segments by which the namespace could be left, among others.
-        raise ValueError(str(e).replace(repr("/" + bare), repr(key))) from None
-    path = "/" + bare.removesuffix("/")
-    lead = "/" if open_ended and key.startswith("/") else ""
-    return Place(key=key, path=path, inside="/" + prefix, lead=lead)
-
-
-def _found(place: Place, request: Request, response: Response) -> V2Node | None:
-    """What a read found; None where nothing is, or a key with a value where a directory was asked for."""
-    try:
-        node = decode_told(request, response).node
-    except (KeyNotFound, NotADirectory):
-        return None  # under a key with a value there is nothing either
-    return None if node is None or (place.key.endswith("/") and not node.dir) else node
-
-
-def _need_file(place: Place, node: V2Node, response: Response) -> None:
-    if node.dir:
-        raise NotAFile(f"{place.key!r} is a directory", status=200, operation="v2 get", peer=response.peer)
-
-
-def _done(place: Place, request: Request, response: Response) -> Told:
-    """What a write did."""
-    try:
-        return decode_told(request, response)
-    except ServerError as e:
-        place.told(e)
-        raise
-
-
-def _result(place: Place, told: Told | KeysResponse, revision: int) -> Result:
-    if told.node is None:
-        raise DecodeError(f"the answer to a {told.action} carries no node")
-    previous = None if told.prev_node is None else _shown(place, told.prev_node)
-    return Result(action=told.action, node=_shown(place, told.node), previous=previous, revision=revision)
-
-
-def _shown(place: Place, node: V2Node, *, deep: bool | None = None) -> Node:
-    """The node that was asked for."""
-    shown = place.node(node, deep=deep)
-    assert shown is not None
-    return shown
-
-
-def _directory(operation: str, key: str, reading: Reading) -> V2Node:
-    """The directory that was read. Raises KeyNotFound and NotADirectory."""
-    if reading.node is None:
-        raise _error(KeyNotFound, f"{key!r} does not exist", operation, reading) from reading.missing
-    if not reading.node.dir:
-        raise _error(NotADirectory, f"{key!r} is a key with a value", operation, reading)
-    return reading.node
-
-
-def _error(kind: type[E], text: str, operation: str, reading: Reading) -> E:
-    # Found in a good answer, which has no code of its own.
-    return kind(text, status=reading.response.status, peer=reading.response.peer, operation=f"v2 {operation}")

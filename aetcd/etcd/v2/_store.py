@@ -17,8 +17,9 @@ from aetcd.errors import CompareFailed, KeyExists, KeyNotFound, NotADirectory, N
 from aetcd.etcd._entries import Entry, Owned, Queue
 from aetcd.etcd._session import Session
 from aetcd.etcd.v2._codec import decode_keys, put_request
-from aetcd.etcd.v2._keyspace import Place, V2KeySpace
+from aetcd.etcd.v2._keyspace import V2KeySpace
 from aetcd.etcd.v2._models import KeysResponse, V2Node
+from aetcd.etcd.v2._place import Place
 from aetcd.etcd.v2._session import Held, lease_of
 
 __all__ = ["V2Store"]

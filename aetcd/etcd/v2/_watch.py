@@ -16,7 +16,8 @@ from aetcd.etcd.v2._models import KeysResponse, V2Node
 from aetcd.etcd.v2._shared import Follower
 
 if TYPE_CHECKING:
-    from aetcd.etcd.v2._keyspace import Place, V2KeySpace
+    from aetcd.etcd.v2._keyspace import V2KeySpace
+    from aetcd.etcd.v2._place import Place
 
 __all__ = ["PathFeed"]
 

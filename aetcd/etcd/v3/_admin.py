@@ -225,7 +225,13 @@ class Maintenance:
     async def move_leader(
         self, target_id: int, *, timeout: float | Timeout | None = None, peer: str | None = None
     ) -> Empty:
-        """Hand leadership to a member. `peer` must be the leader; any other raises ClusterRefused."""
+        """Hand leadership to a member.
+
+        peer: The leader; any other raises ClusterRefused. Without it, a client of several peers first asks which of
+            them leads.
+        timeout: Of each request.
+        """
+        peer = peer or await self._leading(timeout)
         return await self._gateway.ask(MOVE_LEADER, {"targetID": _id(target_id)}, Empty, timeout=timeout, peer=peer)
 
     async def downgrade(
@@ -249,6 +255,16 @@ class Maintenance:
         message = {"action": action, "version": version}
         effect = Effect.READ if action == "VALIDATE" else Effect.ONCE
         return await self._gateway.ask(DOWNGRADE, message, DowngradeResponse, effect=effect, timeout=timeout, peer=peer)
+
+    async def _leading(self, timeout: float | Timeout | None) -> str | None:
+        """The peer that leads; None where there is only one, or members tell addresses that the client does not use."""
+        peers = self._gateway.channel.pool.peers
+        if len(peers) < 2:
+            return None
+        leader = (await self._gateway.ask(STATUS, {}, Status, timeout=timeout)).leader
+        members = (await self._gateway.ask(MEMBER_LIST, {}, MemberList, timeout=timeout)).members
+        urls = {url for member in members if member.id == leader for url in member.client_urls}
+        return next((each.url for each in peers if each.url in urls), None)
 
     def _member(self, peer: str | None) -> str | None:
         """The member to ask. Never one that the pool picked behind the caller's back."""

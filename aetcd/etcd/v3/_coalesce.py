@@ -2,273 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from copy import copy
-from functools import partial
-from itertools import chain
-from math import inf
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-from attrs import define, evolve, frozen
+from attrs import frozen
 
-from aetcd._transport.calls import closed_error
-from aetcd._transport.timeouts import LEAST, Timeout
+from aetcd._transport.timeouts import Timeout
 from aetcd._wire.decode import decode
 from aetcd._wire.message import Effect
-from aetcd.errors import (
-    AetcdError,
-    DecodeError,
-    NoLeader,
-    Outcome,
-    OutcomeUnknown,
-    RequestTimeout,
-    RequestTooLarge,
-    ServerError,
-    ServerUnavailable,
-    TooManyRequests,
-    TransportError,
-    Unauthenticated,
-)
+from aetcd.errors import AetcdError, OutcomeUnknown, ServerError, TransportError
 from aetcd.etcd.v3 import V3
 from aetcd.etcd.v3._codec import Wire, body_of
-from aetcd.etcd.v3._gathering import Batch, Gathering, Solo
+from aetcd.etcd.v3._gathering import Batch, Solo
 from aetcd.etcd.v3._kv import PUT, RANGE
+from aetcd.etcd.v3._lanes import TO_ALL, Item, Lane, own
 from aetcd.etcd.v3._models import Header, KeyValue, PutResponse, RangeResponse
 from aetcd.etcd.v3._ops import put_wire
-from aetcd.etcd.v3._txn import TXN
 
 __all__ = ["Coalescer", "Found"]
 
 LARGE = 64 * 1024  # bytes of one answer: others should not wait for it
 
-# What the server says of itself, and would say to each operation by itself too.
-_TO_ALL = (Unauthenticated, ServerUnavailable, NoLeader, TooManyRequests)
-
-
-A = TypeVar("A")
-
 Found: TypeAlias = tuple[KeyValue | None, int]
 """What a read found, and the revision of the key space that it saw."""
 
 
-@define(eq=False)
-class _Item:
-    """An operation that waits.
-
-    deadline: By the loop's clock.
-    told: The answer, or the error to raise; None to go alone.
-    """
-
-    key: bytes
-    weight: int
-    pace: tuple[float | None, float | None]
-    call: Any
-    limits: Timeout
-    deadline: float
-    told: asyncio.Future[Any]
-    batch: Batch[_Item] | None = None
-    goes_alone: bool = False
-
-    def tell(self, outcome: object) -> None:
-        """Wake who waits, if he still does."""
-        if not self.told.done():
-            self.told.set_result(outcome)
-
-
-class _Lane(ABC, Generic[A]):
-    """Operations of one kind that may share a request.
-
-    A caller's limits and his cancel are his own: the others' request goes on, and ends when nobody waits for it.
-    """
-
-    def __init__(self, v3: V3, *, shared: bool) -> None:
-        self._v3 = v3
-        self._pool = v3.gateway.channel.pool
-        self._gathering: Gathering[_Item] = Gathering(shared)
-        self._under_way: dict[Batch[_Item], None] = {}
-        self._alarm: asyncio.TimerHandle | None = None
-        self._flushing = False
-
-    @abstractmethod
-    async def alone(self, key: bytes, call: Any, limits: Timeout) -> A:
-        """Send one by itself."""
-
-    @abstractmethod
-    async def together(self, batch: Batch[_Item], limits: Timeout) -> list[A]:
-        """Send a batch; one answer for each of its pieces, in order."""
-
-    @abstractmethod
-    def lost(self, item: _Item, reason: AetcdError) -> AetcdError:
-        """What a caller is told whose operation was under way and may have been carried out."""
-
-    def run(self, key: bytes, call: Any, weight: int, limits: Timeout) -> Coroutine[Any, Any, A]:
-        """Send it, with others or alone. To be awaited at once; no coroutine itself, for each layer of them costs."""
-        if self._gathering.admits(key):
-            return self._at_once(key, call, limits)
-        return self._wait(key, call, weight, limits)
-
-    async def _at_once(self, key: bytes, call: Any, limits: Timeout) -> A:
-        self._gathering.set_off(key)
-        try:
-            return await self.alone(key, call, limits)
-        finally:
-            self._gathering.arrived(key)
-            self._look()
-
-    async def _wait(self, key: bytes, call: Any, weight: int, limits: Timeout) -> A:
-        loop = asyncio.get_running_loop()
-        pace, deadline = (limits.connect, limits.read), loop.time() + limits.total
-        item = _Item(key, weight, pace, call, limits, deadline, loop.create_future())
-        self._gathering.add(item)
-        self._set_alarm(deadline)
-        self._look()
-        try:
-            told = await item.told
-            if told is None:
-                return await self.alone(key, call, evolve(limits, total=max(LEAST, deadline - loop.time())))
-        except BaseException:
-            self._forsake(item)
-            raise
-        finally:
-            if item.goes_alone:
-                self._gathering.arrived(key)
-                self._look()
-        if isinstance(told, Exception):
-            raise told
-        answer: A = told
-        return answer
-
-    def _forsake(self, item: _Item) -> None:
-        """Who waited was cancelled. The others go on; what nobody waits for any more is given up."""
-        batch = item.batch
-        if batch is None:
-            self._gathering.withdraw(item)
-        elif batch.job is not None and all(member.told.done() for member in batch.members):
-            batch.job.cancel()
-
-    # Setting off
-
-    def _look(self) -> None:
-        """See at the end of this turn of the loop what can go: until then more may come."""
-        if self._gathering.waiting and not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        try:
-            self._pool.open()
-        except AetcdError as e:  # it was closed, or is used from elsewhere
-            for item in [*self._gathering.waiting]:
-                self._gathering.withdraw(item)
-                item.tell(_own(e))
-        while batch := self._gathering.take():
-            if batch.size == 1:
-                self._send_off(next(batch.members))
-                continue
-            for item in batch.members:
-                item.batch = batch
-            self._under_way[batch] = None
-            batch.job = self._pool.spawn(partial(self._carry, batch), name="coalesced requests")
-        self._set_alarm(inf)
-
-    def _send_off(self, item: _Item) -> None:
-        """Have the caller send it by himself, who is counted among those who went alone."""
-        item.goes_alone = True
-        item.tell(None)
-
-    # Under way
-
-    async def _carry(self, batch: Batch[_Item]) -> None:
-        """Send a batch, and tell everybody what came of it."""
-        refusal: ServerError | None = None
-        try:
-            answers = await self.together(batch, self._limits(batch))
-            if len(answers) != len(batch.pieces):
-                raise DecodeError(f"a transaction of {len(batch.pieces)} operations has {len(answers)} answers")
-            for members, answer in zip(batch.pieces.values(), answers, strict=True):
-                for item in members:
-                    item.tell(answer)
-        except ServerError as e:
-            refusal = e
-        except AetcdError as e:
-            is_open = isinstance(e, TransportError) and e.outcome is Outcome.UNKNOWN
-            for item in batch.members:
-                item.tell(self.lost(item, e) if is_open else _own(e))
-        except Exception as e:  # of the user's own code: a balancing policy, a trace hook
-            for item in batch.members:
-                item.tell(e)
-            raise
-        finally:
-            self._gathering.landed(batch)
-            del self._under_way[batch]
-            batch.job = None
-            if refusal is not None:
-                self._take_apart(batch, refusal)
-            # Who has not been told yet: the work was cancelled since the client closes.
-            for item in batch.members:
-                if item.batch is batch and not item.told.done():
-                    item.tell(self.lost(item, closed_error()))
-            self._look()
-            self._set_alarm(inf)
-
-    def _take_apart(self, batch: Batch[_Item], refusal: ServerError) -> None:
-        """Nothing was applied. What one operation is to blame for shall reach its caller only."""
-        still = [item for item in batch.members if not item.told.done()]
-        if isinstance(refusal, _TO_ALL):
-            for item in still:
-                item.tell(_own(refusal))
-            return
-        for item in still:
-            item.batch = None
-        if isinstance(refusal, RequestTooLarge) and "too many operations" in refusal.message:
-            self._gathering.too_many(batch, still)
-            return
-        for item in still:
-            self._gathering.set_off(item.key)
-            self._send_off(item)
-
-    def _limits(self, batch: Batch[_Item]) -> Timeout:
-        """The longest of its callers'; each has his own beside."""
-        longest = max(batch.members, key=lambda item: item.deadline)
-        left = longest.deadline - asyncio.get_running_loop().time()
-        return evolve(longest.limits, total=max(LEAST, left))
-
-    async def _transact(self, operations: list[Wire], effect: Effect, limits: Timeout) -> bytes:
-        return await self._v3.gateway.send(TXN, {"success": operations}, effect=effect, timeout=limits)
-
-    # Deadlines: one timer for all who wait, since most of them have the same limits and need it never
-
-    def _set_alarm(self, deadline: float) -> None:
-        """Have it ring at `deadline` or earlier, and not at all where nobody waits."""
-        alarm = self._alarm
-        if alarm is not None:
-            if alarm.when() <= deadline and (self._under_way or self._gathering.waiting):
-                return
-            alarm.cancel()
-        self._alarm = None if deadline == inf else asyncio.get_running_loop().call_at(deadline, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = None
-        now = asyncio.get_running_loop().time()
-        members = chain.from_iterable(batch.members for batch in self._under_way)
-        waiting = [item for item in chain(self._gathering.waiting, members) if not item.told.done()]
-        for item in waiting:
-            if item.deadline <= now:
-                self._gathering.withdraw(item)
-                item.tell(self._late(item))
-        self._set_alarm(min((item.deadline for item in waiting if item.deadline > now), default=inf))
-
-    def _late(self, item: _Item) -> AetcdError:
-        if item.batch is None:
-            text = "it waited all the time for others to come back"
-            return RequestTimeout(text, outcome=Outcome.NOT_SENT, operation=TXN.operation)
-        return self.lost(item, RequestTimeout("no answer in time", operation=TXN.operation))
-
-
-class _Reads(_Lane[Found]):
+class _Reads(Lane[Found]):
     """Reads of one key each, all linearizable, or all of the peer's own copy."""
 
     def __init__(self, v3: V3, *, serializable: bool) -> None:
@@ -287,14 +46,14 @@ class _Reads(_Lane[Found]):
             sent = await self._v3.gateway.exchange(RANGE, self._operation(key), timeout=limits)
             answer = decode(sent.body, RangeResponse)
         except ServerError as e:
-            if not isinstance(e, _TO_ALL):
+            if not isinstance(e, TO_ALL):
                 self._solo.learn(key, apart=True)
             raise
         kv = answer.kvs[0] if answer.kvs else None
         self._solo.learn(key, apart=_large(kv))
         return kv, answer.header.revision
 
-    async def together(self, batch: Batch[_Item], limits: Timeout) -> list[Found]:
+    async def together(self, batch: Batch[Item], limits: Timeout) -> list[Found]:
         if len(batch.pieces) == 1:
             return [await self.alone(next(iter(batch.pieces)), None, limits)]
         operations: list[Wire] = [{"request_range": self._operation(key)} for key in batch.pieces]
@@ -307,18 +66,11 @@ class _Reads(_Lane[Found]):
                 self._solo.learn(key, apart=True)
         return found
 
-    def lost(self, item: _Item, reason: AetcdError) -> AetcdError:
-        return _own(reason)
+    def lost(self, item: Item, reason: AetcdError) -> AetcdError:
+        return own(reason)
 
     def _operation(self, key: bytes) -> Wire:
         return {"key": key, "serializable": True} if self._serializable else {"key": key}
-
-
-def _own(error: AetcdError) -> AetcdError:
-    """An error for one of several callers: raising one exception in several tasks would mix their tracebacks."""
-    own = copy(error)
-    own.__cause__ = error.__cause__
-    return own
 
 
 def _large(kv: KeyValue | None) -> bool:
@@ -361,7 +113,7 @@ class _WriteAnswer:
     responses: tuple[_WriteOperation, ...]
 
 
-class _Writes(_Lane[PutResponse]):
+class _Writes(Lane[PutResponse]):
     """Puts."""
 
     def __init__(self, v3: V3) -> None:
@@ -370,12 +122,12 @@ class _Writes(_Lane[PutResponse]):
     async def alone(self, key: bytes, call: Wire, limits: Timeout) -> PutResponse:
         return decode((await self._v3.gateway.exchange(PUT, call, timeout=limits)).body, PutResponse)
 
-    async def together(self, batch: Batch[_Item], limits: Timeout) -> list[PutResponse]:
+    async def together(self, batch: Batch[Item], limits: Timeout) -> list[PutResponse]:
         body = await self._transact([{"request_put": item.call} for item in batch.members], Effect.ONCE, limits)
         told = decode(body, _WriteAnswer)
         return [PutResponse(header=told.header, prev_kv=answer.response_put.prev_kv) for answer in told.responses]
 
-    def lost(self, item: _Item, reason: AetcdError) -> AetcdError:
+    def lost(self, item: Item, reason: AetcdError) -> AetcdError:
         peer = reason.peer if isinstance(reason, TransportError) else None
         request = PUT.request(self._v3.gateway.prefix or "", body_of(item.call))
         text = f"in one transaction with others: {getattr(reason, 'message', reason)}"

@@ -17,7 +17,6 @@ __all__ = [
     "cancel_request",
     "create_request",
     "decode_frame",
-    "progress_request",
     "watch_request",
 ]
 
@@ -38,7 +37,7 @@ class WatchFrame:
     """One message of a watch stream.
 
     header: Its revision is that of the server when it was sent; 0 in a `canceled` one: never move a cursor by that.
-    watch_id: The watch that it is about; -1 in the answer to a progress request.
+    watch_id: The watch that it is about; -1 where it is about none.
     created: The watch stands.
     canceled: The watch has ended, though the stream stays open; `cancel_reason` says why where the server does.
     compact_revision: Not 0 where the watch ended because what it asked for is compacted: the first revision left.
@@ -119,8 +118,3 @@ def create_request(
 def cancel_request(watch_id: int) -> bytes:
     """Ends a watch on the stream; the server answers with a `canceled` frame."""
     return body_of({"cancel_request": {"watch_id": whole(watch_id, "watch_id")}})
-
-
-def progress_request() -> bytes:
-    """Asks for the revision up to which every watch on the stream has been told all: a frame without events."""
-    return body_of({"progress_request": {}})

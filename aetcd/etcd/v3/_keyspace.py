@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
@@ -26,6 +26,7 @@ from aetcd.etcd._values import Node, Result
 from aetcd.etcd.v3 import V3
 from aetcd.etcd.v3._coalesce import Coalescer
 from aetcd.etcd.v3._codec import prefix_end
+from aetcd.etcd.v3._directories import directory, flat, grow
 from aetcd.etcd.v3._hub import Hub
 from aetcd.etcd.v3._models import DeleteRangeResponse, KeyValue, PutResponse, RangeResponse
 from aetcd.etcd.v3._ops import Delete, Get, Put
@@ -82,21 +83,12 @@ class V3KeySpace:
     async def ls(self, key: str, *, consistent: bool, timeout: Timeout) -> Result:
         """The keys right under it, and one directory for each prefix there."""
         answer, under = await self._read_under(key, consistent, timeout)
-        children: dict[str, Node] = {}
-        base = _directory(key)
-        for node in under:
-            name, slash, _ = node.key.removeprefix(base).partition("/")
-            if slash:
-                children.setdefault(base + name + "/", Node(key=_child(base, name), is_directory=True))
-            else:
-                children[base + name] = node
-        directory = Node(key=key, is_directory=True, nodes=tuple(children.values()))
-        return Result(action="get", node=directory, revision=answer.revision)
+        return Result(action="get", node=flat(key, under), revision=answer.revision)
 
     async def tree(self, key: str, *, consistent: bool, timeout: Timeout) -> Result:
         """All keys under it, as a tree of directories."""
         answer, under = await self._read_under(key, consistent, timeout)
-        return Result(action="get", node=_grow(key, _directory(key), under), revision=answer.revision)
+        return Result(action="get", node=grow(key, directory(key), under), revision=answer.revision)
 
     async def _read_under(self, key: str, consistent: bool, timeout: Timeout) -> tuple[TxnResult, list[Node]]:
         """What is under a key. Raises KeyNotFound, or NotADirectory where the key itself is all there is."""
@@ -283,7 +275,7 @@ class V3KeySpace:
 
     def _under(self, key: str) -> tuple[bytes, bytes]:
         """The range of what is under a key; the whole key space under the empty one."""
-        first = self._bytes(_directory(key))
+        first = self._bytes(directory(key))
         return first or b"\0", prefix_end(first)
 
     def read(self, kv: KeyValue, type: Any = None) -> Node:
@@ -395,15 +387,6 @@ class V3KeySpace:
         return Budget(timeout, asyncio.get_running_loop().time)
 
 
-def _directory(key: str) -> str:
-    return key if not key or key.endswith("/") else key + "/"
-
-
-def _child(base: str, name: str) -> str:
-    """A directory right under another. One without a name keeps its slash, or it would be the one above it."""
-    return base + (name or "/")
-
-
 def _ranges(answer: TxnResult) -> list[RangeResponse]:
     return [result for result in answer.results if isinstance(result, RangeResponse)]
 
@@ -413,17 +396,3 @@ def _put(answer: TxnResult) -> PutResponse:
     (put,) = answer.results
     assert isinstance(put, PutResponse)
     return evolve(put, header=answer.header)
-
-
-def _grow(key: str, base: str, nodes: Sequence[Node]) -> Node:
-    """A directory and what is under it, of nodes in order of their keys."""
-    children: list[Node] = []
-    inner: dict[str, list[Node]] = {}
-    for node in nodes:
-        name, slash, _ = node.key.removeprefix(base).partition("/")
-        if slash:
-            inner.setdefault(name, []).append(node)
-        else:
-            children.append(node)
-    children += [_grow(_child(base, name), f"{base}{name}/", under) for name, under in inner.items()]
-    return Node(key=key, is_directory=True, nodes=tuple(sorted(children, key=lambda node: node.key)))

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from aetcd._transport.streams import Stream
 from aetcd._transport.supervisor import Job
-from aetcd.errors import AetcdError, ClientClosed, HistoryLost, PermissionDenied
+from aetcd.errors import AetcdError, ClientClosed, HistoryLost, PermissionDenied, Unauthenticated
 from aetcd.etcd._feed import Sink
 from aetcd.etcd.v3._frames import WatchFrame
 from aetcd.etcd.v3._mux import Mux
@@ -179,7 +179,7 @@ class SharedWatch:
         link, self.link = self.link, None
         assert link is not None
         error = refusal(frame, link.peer)
-        if isinstance(error, PermissionDenied) and not self.denied:
+        if isinstance(error, PermissionDenied | Unauthenticated) and not self.denied:
             link.denied.append((self, error))
         else:
             self.end(error)

@@ -64,8 +64,9 @@ class EventWatch:
     after the other, and `async for batch in events.batches()` all of one revision together.
 
     It goes on by itself, from where it was, after whatever ends its connection. Iteration raises HistoryLost where the
-    events that come next are compacted or those of another cluster, PermissionDenied and WatchRefused where the server
-    will not serve it, ClientClosed. A slow reader slows this watch only: it is read again when there is room.
+    events that come next are compacted or those of another cluster, PermissionDenied, Unauthenticated and WatchRefused
+    where the server will not serve it, ClientClosed. A slow reader slows this watch only: it is read again when there
+    is room.
     """
 
     def __init__(self, watch: Watch) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 
 from attrs import define
 
-from aetcd.errors import AetcdError, HistoryLost, PermissionDenied, WatchRefused
+from aetcd.errors import AetcdError, HistoryLost, PermissionDenied, Unauthenticated, WatchRefused
 from aetcd.etcd._feed import Batch
 from aetcd.etcd._values import Change, Node
+from aetcd.etcd.v3._errors import Fault
 from aetcd.etcd.v3._frames import WATCH, WatchFrame
 from aetcd.etcd.v3._models import Event, KeyValue
 
 __all__ = ["Reader", "refusal"]
+
+_PERMISSION_DENIED = 7
 
 
 def refusal(frame: WatchFrame, peer: str | None) -> AetcdError:
@@ -21,8 +24,11 @@ def refusal(frame: WatchFrame, peer: str | None) -> AetcdError:
         text = f"revisions before {frame.compact_revision} are compacted"
         return HistoryLost(text, first_available=frame.compact_revision)
     reason = frame.cancel_reason or "the server ended the watch and gave no reason"
-    if "permission denied" in reason.lower() or "PermissionDenied" in reason:
-        return PermissionDenied(reason, status=200, peer=peer, operation=WATCH.operation)
+    # Of no token and of a stale one 3.5.1 says here that permission is denied, and 3.4.23 what it says to other calls.
+    code = _PERMISSION_DENIED if "PermissionDenied" in reason else None
+    kind = Fault(200, code, reason.rpartition("desc = ")[2]).meaning[0]
+    if issubclass(kind, PermissionDenied | Unauthenticated):
+        return kind(reason, status=200, peer=peer, operation=WATCH.operation)
     return WatchRefused(f"{WATCH.operation} at {peer}: {reason}")
 
 

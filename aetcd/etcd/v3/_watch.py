@@ -63,7 +63,7 @@ class RangeFeed(SharedFeed):
                 try:
                     await source.stand()
                 except (Unauthenticated, PermissionDenied):
-                    # A watch with a stale token is refused as if it had no permission, within a 200.
+                    # A watch with a stale token is refused within a 200; by some versions as if it had no permission.
                     if renewed or await self.gateway.channel.auth.renew(stale) is None:
                         raise
                     renewed = True
