@@ -27,9 +27,10 @@ from aetcd._routing.balance import Policy, make_policy
 from aetcd._routing.peer import parse_peers
 from aetcd._routing.retry import RetryPolicy, make_retry
 from aetcd._transport.auth import ANONYMOUS, BasicAuth
+from aetcd._transport.channel import Channel
 from aetcd._transport.discovery import Discovery
 from aetcd._transport.http import HTTP
-from aetcd._transport.pool import Channel, Pool
+from aetcd._transport.pool import Pool
 from aetcd._transport.seats import SeatStatus
 from aetcd._transport.srv import SRV
 from aetcd._transport.timeouts import Budget, Timeout

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import anyio
-from attrs import define
 
 from aetcd._routing.balance import Policy
 from aetcd._routing.health import HealthPolicy
 from aetcd._routing.peer import Peer
 from aetcd._routing.retry import Fate, GiveUp, RetryAfter, RetryPolicy, decide
 from aetcd._transport import forks
-from aetcd._transport.auth import ANONYMOUS, Auth
-from aetcd._transport.bodies import Body, Following, Upload
+from aetcd._transport.auth import Auth
+from aetcd._transport.bodies import Body
 from aetcd._transport.calls import Answer, Attempt, Call, closed_error, give_up
 from aetcd._transport.http import HTTP
 from aetcd._transport.monitor import Monitor
@@ -36,7 +35,7 @@ from aetcd.errors import (
     WrongContext,
 )
 
-__all__ = ["Channel", "Pool"]
+__all__ = ["Pool"]
 
 CLOSING = 5.0  # seconds for background work to end
 
@@ -415,60 +414,3 @@ class Pool:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._closing.wait()
-
-
-@define
-class Channel:
-    """A pool as one protocol uses it: with its credentials."""
-
-    pool: Pool
-    auth: Auth
-
-    def send(
-        self,
-        request: Request,
-        *,
-        timeout: Timeout | float | None = None,
-        peer: Peer | str | None = None,
-        anonymous: bool = False,
-    ) -> Awaitable[Response]:
-        """As `Pool.send`; `anonymous` leaves the credentials out."""
-        return self.pool.send(request, auth=ANONYMOUS if anonymous else self.auth, timeout=timeout, peer=peer)
-
-    def stream(
-        self, request: Request, *, timeout: Timeout | float | None = None, peer: Peer | str | None = None
-    ) -> AbstractAsyncContextManager[Stream]:
-        """As `Pool.stream`."""
-        return self.pool.stream(request, auth=self.auth, timeout=timeout, peer=peer)
-
-    def duplex(
-        self,
-        request: Request,
-        outgoing: AsyncIterable[bytes],
-        *,
-        peer: Peer | str,
-        timeout: Timeout | float | None = None,
-    ) -> AbstractAsyncContextManager[Stream]:
-        """A stream both ways with one peer: `outgoing` is sent behind the request's body while the answer is read."""
-        body = Following(request.body or b"", outgoing)
-        return self.pool.stream(request, auth=self.auth, timeout=timeout, peer=peer, body=body)
-
-    def upload(
-        self,
-        request: Request,
-        content: AsyncIterable[bytes],
-        *,
-        length: int | None,
-        timeout: Timeout | float | None = None,
-        peer: Peer | str | None = None,
-    ) -> AbstractAsyncContextManager[Stream]:
-        """Send a body piece by piece, and read the answer, which may come before the body has ended.
-
-        content: Taken no faster than the peer takes it. It can be sent once, so the request's effect must be ONCE: it
-            goes to another peer only where no connection stood.
-        length: Bytes in all; None sends chunks. Raises ValueError where `content` gives more or less.
-        timeout: Limits of each pause, not of the whole: until a piece is taken, and from the last one to the answer.
-        """
-        if request.effect is not Effect.ONCE:
-            raise ValueError(f"request: a body that can be sent once needs the effect ONCE, not {request.effect}")
-        return self.pool.stream(request, auth=self.auth, timeout=timeout, peer=peer, body=Upload(content, length))

@@ -15,7 +15,8 @@ from aetcd._routing.balance import Policy
 from aetcd._routing.peer import PeerLike
 from aetcd._routing.retry import RetryPolicy
 from aetcd._transport.auth import Auth, BasicAuth
-from aetcd._transport.pool import Channel, Pool
+from aetcd._transport.channel import Channel
+from aetcd._transport.pool import Pool
 from aetcd._transport.timeouts import Timeout
 from aetcd._transport.tls import TLS
 from aetcd._transport.trace import Trace

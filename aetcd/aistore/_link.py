@@ -14,7 +14,8 @@ from attrs import define, evolve, field
 from aetcd._routing.peer import Peer, parse_peers
 from aetcd._routing.retry import Fate, GiveUp, RetryPolicy, decide
 from aetcd._transport.auth import Auth
-from aetcd._transport.pool import Channel, Pool
+from aetcd._transport.channel import Channel
+from aetcd._transport.pool import Pool
 from aetcd._transport.streams import Stream
 from aetcd._transport.timeouts import Budget, Timeout
 from aetcd._wire.message import Effect, Request, Response, Verdict

@@ -15,8 +15,9 @@ from aetcd._routing.balance import Policy, make_policy
 from aetcd._routing.peer import PeerLike, parse_peers
 from aetcd._routing.retry import RetryPolicy, make_retry
 from aetcd._transport.auth import Auth
+from aetcd._transport.channel import Channel
 from aetcd._transport.http import HTTP
-from aetcd._transport.pool import Channel, Pool
+from aetcd._transport.pool import Pool
 from aetcd._transport.seats import SeatStatus
 from aetcd._transport.timeouts import Timeout
 from aetcd._transport.tls import TLS, make_context

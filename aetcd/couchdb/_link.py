@@ -12,7 +12,7 @@ import msgspec
 from attrs import define, field
 
 from aetcd._routing.peer import parse_peers
-from aetcd._transport.pool import Channel
+from aetcd._transport.channel import Channel
 from aetcd._transport.streams import Stream
 from aetcd._transport.timeouts import Timeout
 from aetcd._wire.message import Request, Response

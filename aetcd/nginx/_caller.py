@@ -26,7 +26,7 @@ from aetcd.nginx._errors import NotTheAPI, PathNotFound, UnknownVersion
 from aetcd.nginx._reading import Model, read, read_map
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
     from aetcd._wire.message import Request
 
 __all__ = ["Caller"]

@@ -15,7 +15,8 @@ from aetcd._routing.peer import Peer, parse_peers
 from aetcd._routing.retry import RetryPolicy, make_retry
 from aetcd._transport import http
 from aetcd._transport.auth import ANONYMOUS, Auth, BasicAuth, BearerAuth
-from aetcd._transport.pool import Channel, Pool
+from aetcd._transport.channel import Channel
+from aetcd._transport.pool import Pool
 from aetcd._transport.seats import SeatStatus
 from aetcd._transport.timeouts import Timeout
 from aetcd._transport.tls import TLS, make_context

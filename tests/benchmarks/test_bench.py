@@ -6,26 +6,24 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
-
-ROWS = [
-    f"{protocol} {row}"
-    for protocol in ("v3", "v2")
-    for row in (
-        "get, 1 caller",
-        "get, 64 callers",
-        "put, 1 caller",
-        "put, 64 callers",
-        *(["get coalesced, 64 callers"] if protocol == "v3" else []),
-        "watch, per change",
-    )
-]
+ROWS = ["get, 1 caller", "get, 64 callers", "watch, flood", "3 of 1,000 watches", "lock, 20 contenders"]
+CONTESTANTS = ["aetcd v3", "aetcd v2", "raw aiohttp v3"]
+ABSENT = "etcetra"
 
 
-def bench(*arguments: str) -> str:
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One run, with no peer installed."""
+    chosen = [argument for row in ROWS for argument in ("--row", row)]
+    chosen += [argument for name in [*CONTESTANTS, ABSENT] for argument in ("--contestant", name)]
+    sizes = ["--rounds", "1", "--count", "3", "--venvs", str(tmp_path_factory.mktemp("venvs"))]
     ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--rounds", "1", "--count", "3", *arguments],
+        [sys.executable, "-m", "benchmarks", "--json", *sizes, *chosen],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -33,28 +31,48 @@ def bench(*arguments: str) -> str:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert not ran.stderr
-    return ran.stdout
+    found = json.loads(ran.stdout)
+    assert isinstance(found, dict)
+    return found
 
 
-def test_table_has_every_row_with_its_figures() -> None:
-    """One line for each row, in order: CPU and rate of both contestants, and the goal where there is one."""
-    lines = [line for line in bench().splitlines() if line.startswith(("v2 ", "v3 "))]
-    assert [line.split("   ")[0] for line in lines] == ROWS
-    for line, row in zip(lines, ROWS, strict=True):
-        figures = line.removeprefix(row).split()
-        assert all(float(figure) > 0 for figure in figures[:4])
-        assert ("<=" in line) == (row.endswith(("64 callers", "get, 1 caller")) and "coalesced" not in row)
+def test_every_row_has_the_figures_of_every_contestant(told: dict[str, Any]) -> None:
+    """Operations, wall, and CPU of the client and the server, once for each round; a floor has no locks and says so."""
+    assert list(told["rows"]) == ROWS
+    for row, found in told["rows"].items():
+        for name in CONTESTANTS:
+            if name.startswith("raw") and row.startswith("lock"):
+                assert found[name] == "no lock"
+                continue
+            (once,) = found[name]
+            assert once["operations"] > 0
+            assert once["wall"] > 0
+            assert once["cpu"] > 0
+            assert once["server"] >= 0
 
 
-def test_json_has_every_row_and_what_it_depends_on() -> None:
-    """A program gets the same rows, and the versions and circumstances with them."""
-    told = json.loads(bench("--json"))
-    assert [row["name"] for row in told["rows"]] == ROWS
-    assert {"date", "python", "aiohttp", "etcd", "run"} <= told["about"].keys()
-    for row in told["rows"]:
-        assert row["aetcd"]["cpu_us"]["middle"] > 0
-        assert row["ratio"]["cpu"]["low"] <= row["ratio"]["cpu"]["middle"] <= row["ratio"]["cpu"]["high"]
-        assert row["goal"] is None or row["met"] == (
-            row["ratio"][row["goal"]["figure"]]["middle"] <= row["goal"]["most"]
-        )
+def test_settings_of_one_client_take_part_where_single_keys_are_read(told: dict[str, Any]) -> None:
+    """What coalescing gains is seen beside a client without it, and nowhere else."""
+    assert "aetcd v3, coalesce=False" in told["rows"]["get, 1 caller"]
+    assert "aetcd v3, coalesce=False" not in told["rows"]["watch, flood"]
+
+
+def test_run_names_what_it_depends_on(told: dict[str, Any]) -> None:
+    """Date, machine, load, and the version of everyone."""
+    assert {"date", "machine", "load before", "python", "etcd", "run", "versions"} <= told["about"].keys()
+    assert set(told["about"]["versions"]) >= set(CONTESTANTS)
+
+
+def test_goals_without_figures_are_not_called_met(told: dict[str, Any]) -> None:
+    """What was measured has a verdict; what was not, such as all that is beside peers, says that it was not."""
+    sequential, *_ = [line for line in told["goals"] if line.startswith("| v3 get, 1 caller")]
+    assert "met" in sequential or "MISSED" in sequential
+    beside_peers = [line for line in told["goals"] if "best peer" in line or "aio-etcd" in line]
+    assert beside_peers
+    assert all("not measured" in line for line in beside_peers)
+
+
+def test_peer_that_is_not_installed_stands_in_the_table(told: dict[str, Any]) -> None:
+    """It is reported as such, and never dropped; the others are measured."""
+    assert all(found[ABSENT] == "not installed" for found in told["rows"].values())
+    assert told["about"]["versions"][ABSENT] == "did not start"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 import aetcd
-from aetcd._transport.pool import Channel
+from aetcd._transport.channel import Channel
 from aetcd._trust import Trust
 from aetcd._wire.message import Request
 from aetcd.errors import KeyExists, NotOwner, OutcomeUnknown, SessionLost

@@ -6,7 +6,7 @@ import pytest
 from v3_servers import connected
 
 from aetcd._transport.auth import NoAuth
-from aetcd._transport.pool import Channel
+from aetcd._transport.channel import Channel
 from aetcd.errors import AuthFailed, PermissionDenied, Unauthenticated, Unsupported
 from aetcd.etcd.v3 import V3, Permission
 from aetcd.testing import EtcdServer, etcd_binaries

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from v3_servers import connected
 
-from aetcd._transport.pool import Channel
+from aetcd._transport.channel import Channel
 from aetcd._transport.streams import Stream
 from aetcd._wire.framing import JSONValues
 from aetcd.errors import DecodeError, NoLeader, ServerError, Unauthenticated

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from v3_servers import connected
 
 import aetcd
-from aetcd._transport.pool import Channel
+from aetcd._transport.channel import Channel
 from aetcd.errors import AetcdError, CompareFailed, PermissionDenied, RevisionCompacted
 from aetcd.etcd.v3 import (
     V3,

@@ -10,8 +10,9 @@ from aetcd._routing.balance import RoundRobin
 from aetcd._routing.peer import parse_peers
 from aetcd._routing.retry import RetryPolicy
 from aetcd._transport.auth import Auth, NoAuth, TokenAuth
+from aetcd._transport.channel import Channel
 from aetcd._transport.http import HTTP
-from aetcd._transport.pool import Channel, Pool
+from aetcd._transport.pool import Pool
 from aetcd._transport.timeouts import Timeout
 from aetcd.etcd.v3 import V3
 from aetcd.etcd.v3._gateway import version_request

@@ -10,7 +10,8 @@ from scripted import CUT, HANG, PUT, RENEW, MakePool, Reply, Seen, Serve, deaf, 
 
 from aetcd import OutcomeUnknown
 from aetcd._transport.auth import ANONYMOUS
-from aetcd._transport.pool import Channel, Pool
+from aetcd._transport.channel import Channel
+from aetcd._transport.pool import Pool
 
 MIB = 2**20
 

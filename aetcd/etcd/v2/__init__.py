@@ -23,7 +23,7 @@ from aetcd.etcd.v2._models import (
 )
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
 
 __all__ = [
     "V2",

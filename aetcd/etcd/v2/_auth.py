@@ -17,7 +17,7 @@ from aetcd.etcd.v2._errors import raise_auth_error
 from aetcd.etcd.v2._models import V2Role, V2User
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
     from aetcd._transport.timeouts import Timeout
 
 __all__ = ["Auth", "Roles", "Users"]

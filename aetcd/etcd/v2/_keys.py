@@ -22,7 +22,7 @@ from aetcd.etcd.v2._models import KeysResponse
 from aetcd.etcd.v2._shared import Lines
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
     from aetcd._transport.timeouts import Timeout
 
 __all__ = ["Keys"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field
 
-from aetcd._transport.pool import Channel
+from aetcd._transport.channel import Channel
 from aetcd._transport.timeouts import Budget, Timeout
 from aetcd.errors import CompareFailed, KeyNotFound, NotADirectory, NotAFile, ServerError
 from aetcd.etcd._session import Session

@@ -30,7 +30,7 @@ from aetcd.etcd.v2._models import KeysResponse
 from aetcd.etcd.v2._waits import Wait, store_index
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
 
 __all__ = ["Line", "check_cluster", "under"]
 

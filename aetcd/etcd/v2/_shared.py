@@ -13,7 +13,7 @@ from aetcd.etcd.v2._line import Line
 from aetcd.etcd.v2._models import KeysResponse
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
 
 __all__ = ["Follower", "Lines"]
 

@@ -15,7 +15,7 @@ from aetcd.etcd.v2._codec import decode_event, decode_keys, get_request
 from aetcd.etcd.v2._models import KeysResponse
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
 
 __all__ = ["Wait", "store_index"]
 

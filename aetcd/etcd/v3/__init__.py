@@ -63,7 +63,7 @@ from aetcd.etcd.v3._txn import (
 )
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
     from aetcd._transport.timeouts import Timeout
 
 __all__ = [

@@ -19,7 +19,7 @@ from aetcd.etcd.v3._models import ServerVersion
 from aetcd.etcd.v3._namespace import Namespace
 
 if TYPE_CHECKING:
-    from aetcd._transport.pool import Channel
+    from aetcd._transport.channel import Channel
 
 __all__ = ["Gateway", "NamespacedGateway", "read_version", "version_request"]
 
