@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.10.9"
@@ -13,7 +15,8 @@ GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 
 def run_tests(session: nox.Session) -> None:
     session.install("-e", ".[server]", *GROUPS["test"])
-    session.run("pytest", *session.posargs)
+    # By file, so that those of one file share their servers; a part of the suite by name runs in one process.
+    session.run("pytest", *(session.posargs or ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile"]))
 
 
 @nox.session
@@ -67,6 +70,16 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Cost per operation beside raw aiohttp, in one run."""
-    session.install("-e", ".[server]")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """aetcd beside its peers and the floors, in one run, into benchmarks/results; `-- --help` names the options."""
+    session.install("-e", ".[server]", "matplotlib>=3.9")
+    venvs = session.cache_dir / "bench-peers"
+    for adapter in sorted(Path("benchmarks/peers").glob("*.py")):
+        needs = nox.project.load_toml(adapter).get("dependencies") if "# /// script" in adapter.read_text() else None
+        if needs:
+            python = venvs / adapter.stem / "bin" / "python"
+            session.run("python", "-m", "venv", str(venvs / adapter.stem), silent=True)
+            # Who cannot be installed is measured all the same: as one who did not start.
+            install = [str(python), "-m", "pip", "install", "-q", "--upgrade", *needs]
+            session.run(*install, external=True, success_codes=range(256))
+    folders = ["--venvs", str(venvs.resolve()), "--results", "benchmarks/results"]
+    session.run("python", "-m", "benchmarks", *folders, *session.posargs)

@@ -2,63 +2,114 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from benchmarks.contest import Amount, Case, Spread
+from benchmarks.goals import goals
+from benchmarks.results import Results, Spread
+from benchmarks.rows import GROWTH
 
-__all__ = ["as_json", "as_table", "circumstances"]
+__all__ = ["as_json", "as_markdown"]
 
-_WORDS = {"wall": "time", "cpu": "CPU"}
-
-
-def circumstances(*, etcd: str, data: str, amount: Amount, rounds: int) -> dict[str, str]:
-    """What the figures depend on."""
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "aiohttp": version("aiohttp"),
-        "etcd": f"{etcd}, one member, data in {data}",
-        "run": f"{rounds} x {amount} for each contestant and row, in turns, after a warm-up",
-    }
+CENTRAL = ("aetcd v3", "aetcd v2", "raw aiohttp v3", "raw aiohttp v2", "raw grpc.aio")
 
 
-def as_json(about: Mapping[str, str], cases: Sequence[Case]) -> str:
-    """One JSON object."""
-    told = {"about": about, "rows": [case.as_dict() for case in cases]}
-    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+def as_json(results: Results) -> str:
+    """One JSON object with every measurement."""
+    told = {"about": results.about, "rows": results.rows, "growth": results.growth, "goals": _verdicts(results)}
+    return msgspec.json.format(msgspec.json.encode(told), indent=1).decode() + "\n"
 
 
-def as_table(about: Mapping[str, str], cases: Sequence[Case]) -> str:
-    """Lines for a terminal."""
-    head = [f"{name:8} {text}" for name, text in about.items()]
-    return "\n".join([*head, "", *_HEADER, *map(_row, cases)])
+def as_markdown(results: Results) -> str:
+    """The short table, the goals, and all rows."""
+    return "\n".join([*_about(results), *_short(results), *_goals(results), *_growth(results), *_rows(results)]) + "\n"
 
 
-_HEADER = (
-    f"{'':24}{'raw aiohttp':>19}{'aetcd':>19}    aetcd / raw: median [quartiles of the rounds]",
-    f"{'':24}{'CPU us':>9}{'per s':>10}{'CPU us':>9}{'per s':>10}    {'CPU':19}{'time':19}goal",
-)
+def _about(results: Results) -> Iterator[str]:
+    yield "# Results\n"
+    yield "Written by `nox -s bench`. [How each row is made fair](../README.md), and what cannot be won.\n"
+    for name, text in results.about.items():
+        told = ", ".join(f"{who} {version}" for who, version in text.items()) if isinstance(text, dict) else text
+        yield f"- {name}: {told}"
+    yield ""
 
 
-def _row(case: Case) -> str:
-    figures = "".join(
-        f"{case.cpu(slices).middle:9.0f}{case.rate(slices).middle:10.0f}"
-        for slices in (case.raw_slices, case.aetcd_slices)
-    )
-    return f"{case.name:24}{figures}    {_shown(case.ratio('cpu'))}{_shown(case.ratio('wall'))}{_goal(case)}".rstrip()
+def _short(results: Results) -> Iterator[str]:
+    names = [name for name in CENTRAL if any(name in row for row in results.rows.values())]
+    header = ["", "", *names, *(["best peer"] if results.peers else [])]
+    yield "## In short\n"
+    yield "CPU is the client's, for an operation. The best peer is the one that is best in the first figure.\n"
+    yield _line(header)
+    yield _line(["-"] * len(header))
+    for row, figures in results.figures.items():
+        shown = figures[:2]
+        cells = [_cell(results, row, name, shown) for name in names]
+        if results.peers:
+            cells.append(_best(results, row, shown))
+        yield _line([row, " / ".join(shown), *cells])
+    yield ""
 
 
-def _shown(ratio: Spread) -> str:
-    return f"{ratio.middle:.2f} [{ratio.low:.2f}-{ratio.high:.2f}]".ljust(19)
+def _cell(results: Results, row: str, name: str, figures: Sequence[str]) -> str:
+    found = [results.spread(row, name, figure) for figure in figures]
+    return " / ".join(_number(one.middle) for one in found if one) or "-"
 
 
-def _goal(case: Case) -> str:
-    if case.goal is None:
+def _best(results: Results, row: str, figures: Sequence[str]) -> str:
+    try:
+        best = results.best(row, figures[0])
+    except LookupError:
+        return "-"
+    return f"{_cell(results, row, best, figures)} {best}"
+
+
+def _verdicts(results: Results) -> list[str]:
+    return [goal.verdict(results) for goal in goals(results)]
+
+
+def _goals(results: Results) -> Iterator[str]:
+    yield "## Goals\n\n| Goal | | measured | |\n|-|-|-|-|"
+    yield from _verdicts(results)
+    yield ""
+
+
+def _growth(results: Results) -> Iterator[str]:
+    if not results.growth:
+        return
+    yield "## Growth\n\nThe cost of one, against how many there are; flat is a straight line for all.\n"
+    for growth in GROWTH:
+        costs = {size: Spread.of(found) for size, found in results.growth[growth.name].items()}
+        yield _line([growth.name, *(f"{size:,}" for size in costs)])
+        yield _line(["-"] * (len(costs) + 1))
+        yield _line([growth.figure, *(_spread(cost) for cost in costs.values())]) + "\n"
+
+
+def _rows(results: Results) -> Iterator[str]:
+    yield "## All rows\n\nMiddle of the rounds, and their quartiles.\n"
+    for row, found in results.rows.items():
+        figures = results.figures[row]
+        yield f"### {row}\n"
+        yield _line(["", *figures])
+        yield _line(["-"] * (len(figures) + 1))
+        for name, measured in found.items():
+            cells = [_spread(results.spread(row, name, figure)) for figure in figures]
+            yield _line([name, measured, *cells[1:]] if isinstance(measured, str) else [name, *cells])
+        yield ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _spread(found: Spread | None) -> str:
+    if found is None:
         return ""
-    return f"{_WORDS[case.goal.figure]} <= {case.goal.most:.2f}: {'met' if case.met else 'MISSED'}"
+    if found.low == found.high:
+        return _number(found.middle)
+    return f"{_number(found.middle)} [{_number(found.low)}-{_number(found.high)}]"
+
+
+def _number(figure: float) -> str:
+    """Three digits that say something."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
