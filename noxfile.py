@@ -15,8 +15,8 @@ GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 
 def run_tests(session: nox.Session) -> None:
     session.install("-e", ".[server]", *GROUPS["test"])
-    # By file, so that those of one file share their servers; a part of the suite by name runs in one process.
-    session.run("pytest", *(session.posargs or ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile"]))
+    # Four processes, since tests mostly wait; by file, so that those of one share their servers. With arguments, one.
+    session.run("pytest", *(session.posargs or ["--numprocesses", "4", "--dist", "loadfile"]))
 
 
 @nox.session

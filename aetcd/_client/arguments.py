@@ -35,6 +35,8 @@ def check_text(text: str, argument: str) -> str:
 
 def check_key(key: str, argument: str = "key") -> str:
     """A key: text, not empty, without NUL."""
+    if type(key) is str and key and key.isascii() and "\0" not in key:
+        return key  # as nearly all are
     check_text(key, argument)
     if not key:
         raise ValueError(f"{argument} must not be empty")

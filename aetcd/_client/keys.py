@@ -58,8 +58,9 @@ class Keys(Calls):
         Raises DecodeError, and NotAFile for a directory (v2).
         """
         check_key(key)
-        check_type(type)
-        consistent = self._reads(consistent)
+        if type is not None:
+            check_type(type)
+        consistent = self._consistent if consistent is None else self._reads(consistent)
         space, limit = self._ready(timeout) or await self._start(timeout)
         if full:
             result = await space.get(key, consistent=consistent, timeout=limit)

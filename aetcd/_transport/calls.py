@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 import anyio
-from attrs import define, field
+import msgspec
 
 from aetcd._routing.retry import Fate, Reason
 from aetcd._transport.auth import Auth
@@ -21,8 +21,8 @@ __all__ = ["Answer", "Attempt", "Call", "closed_error", "give_up"]
 Answer = TypeVar("Answer", Response, Stream)
 
 
-@define
-class Call(Generic[Answer]):
+# Structs, since two of these are made for every request.
+class Call(msgspec.Struct, Generic[Answer]):
     """One request on its way through the retry loop.
 
     perform: Sends it to a peer, within the seconds that are left, and within those that one attempt may take where
@@ -42,7 +42,7 @@ class Call(Generic[Answer]):
     sends: int = 0
     renewed: bool = False
     maybe_applied: bool = False
-    tried: set[Seat] = field(factory=set)
+    tried: set[Seat] = msgspec.field(default_factory=set)
 
     @property
     def attempts(self) -> int:
@@ -55,8 +55,7 @@ class Call(Generic[Answer]):
         return Outcome.UNKNOWN if self.maybe_applied else Outcome.NOT_SENT
 
 
-@define
-class Attempt(Generic[Answer]):
+class Attempt(msgspec.Struct, Generic[Answer]):
     """One sending of it, and what became of it: an answer or an error, and the verdict on the request's fate.
 
     left: Seconds of the whole call's.

@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 import anyio
+import msgspec
 from aiohttp.client_proto import ResponseHandler
-from attrs import define
 from yarl import URL
 
 from aetcd._routing.peer import Peer
@@ -31,6 +31,11 @@ LARGE = 2**20  # bytes
 @lru_cache(maxsize=256)
 def _timeout(connect: float | None, read: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=_finite(connect), sock_read=_finite(read))
+
+
+@lru_cache(maxsize=4096)
+def _url(peer: str, path: str) -> URL:
+    return URL(peer + path, encoded=True)
 
 
 def _finite(seconds: float | None) -> float | None:
@@ -63,8 +68,7 @@ def _cause(error: Exception) -> BaseException | None:
     return error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
 
 
-@define(eq=False)
-class _Running:
+class _Running(msgspec.Struct, eq=False):
     """An exchange under way.
 
     due: When it is given up, by the loop's clock.
@@ -128,7 +132,7 @@ class HTTP:
         try:
             answer = await self._ordinary.request(
                 request.method,
-                URL(peer.url + request.path, encoded=True),
+                _url(peer.url, request.path),
                 data=_data(request.body),
                 headers={**request.headers, **headers} if headers else request.headers,
                 timeout=_timeout(connect, read),
@@ -170,7 +174,7 @@ class HTTP:
         try:
             return await self._streams.request(
                 request.method,
-                URL(peer.url + request.path, encoded=True),
+                _url(peer.url, request.path),
                 data=_data(request.body) if body is None else body,
                 headers=headers,
                 timeout=_timeout(connect, None),

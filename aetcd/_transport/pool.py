@@ -203,7 +203,8 @@ class Pool:
         of a request that is not a read leaves its outcome unknown.
         """
         # No coroutine of its own: each that stands between a caller and the wire is resumed twice for every answer.
-        self.open()
+        if self._closed or self._loop is not asyncio.get_running_loop() or self._age != forks.age:
+            self.open()
         if self._prepare is not None:
             return self._send_prepared(request, auth, timeout, peer)
         return self._attempts(self._call(request, self._exchange, request.judge, auth, timeout, peer, self._turns))

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import msgspec
 from attrs import field, frozen
 
 __all__ = ["Effect", "Request", "Response", "Verdict", "judge_by_status"]
@@ -37,8 +38,7 @@ class Verdict(enum.Enum):
     """Refused for credentials that were good once; nothing was applied."""
 
 
-@frozen(kw_only=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, kw_only=True):
     """An answer.
 
     headers: By name, without regard to case.

@@ -88,15 +88,13 @@ def _path_of(key: str) -> str:
         raise ValueError(f"key: not text that UTF-8 can hold: {key!r}") from e
 
 
-@lru_cache(maxsize=4096)  # a value, and often the same one
-def get_request(
-    key: str,
-    *,
-    recursive: bool = False,
-    sort: bool = False,
-    quorum: bool = False,
-) -> Request:
+def get_request(key: str, *, recursive: bool = False, sort: bool = False, quorum: bool = False) -> Request:
     """Read a key or a directory."""
+    return _read_at(key_path(key), recursive, sort, quorum)
+
+
+@lru_cache(maxsize=4096)  # a value, and often the same one
+def _read_at(path: str, recursive: bool, sort: bool, quorum: bool) -> Request:
     options = []
     if recursive:
         options.append("recursive=true")
@@ -104,9 +102,7 @@ def get_request(
         options.append("sorted=true")
     if quorum:
         options.append("quorum=true")
-    return Request(
-        operation="v2 get", method="GET", path=_with_query(key_path(key), options), effect=Effect.READ, judge=judge
-    )
+    return Request(operation="v2 get", method="GET", path=_with_query(path, options), effect=Effect.READ, judge=judge)
 
 
 def wait_request(key: str, *, recursive: bool = False, wait_index: int | None = None, stream: bool = False) -> Request:
