@@ -20,8 +20,9 @@ async def with_both_sides(
     current: Document | None = None
     try:
         answer = await link.ask(make("get document", "GET", path), timeout=timeout)
-        current = read_document(answer.body, None, id)
-        current.etag = etag_of(answer)
+        standing: Document = read_document(answer.body, None, id)
+        standing.etag = etag_of(answer)
+        current = standing
     except (RequestRefused, TransportError, DecodeError):
         pass
     facts = facts_in(error)

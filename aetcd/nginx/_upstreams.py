@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
@@ -62,15 +63,16 @@ class StreamUpstreams(Zones[StreamUpstream]):
         await self._caller.reset((*self.path, check_name(name), ""), timeout)
 
 
-class UpstreamHandle(Generic[U]):
-    """One upstream. It must have a `zone` in the configuration, else its calls raise UpstreamStatic.
-
-    servers: `list`, `add`, `get`, `modify`, `remove`, `drain`.
-    """
+class UpstreamHandle(ABC, Generic[U]):
+    """One upstream. It must have a `zone` in the configuration, else its calls raise UpstreamStatic."""
 
     side: Literal["http", "stream"]
     kind: type[U]
-    servers: HTTPServers | StreamServers
+
+    @property
+    @abstractmethod
+    def servers(self) -> HTTPServers | StreamServers:
+        """Its servers: `list`, `add`, `get`, `modify`, `remove`, `drain`."""
 
     def __init__(self, caller: Caller, name: str) -> None:
         self.name = check_name(name)
@@ -158,11 +160,15 @@ class HTTPUpstreamHandle(UpstreamHandle[HTTPUpstream]):
 
     side = "http"
     kind = HTTPUpstream
-    servers: HTTPServers
 
     def __init__(self, caller: Caller, name: str) -> None:
         super().__init__(caller, name)
-        self.servers = HTTPServers(caller, self._path)
+        self._servers = HTTPServers(caller, self._path)
+
+    @property
+    def servers(self) -> HTTPServers:
+        """Its servers."""
+        return self._servers
 
 
 class StreamUpstreamHandle(UpstreamHandle[StreamUpstream]):
@@ -170,11 +176,15 @@ class StreamUpstreamHandle(UpstreamHandle[StreamUpstream]):
 
     side = "stream"
     kind = StreamUpstream
-    servers: StreamServers
 
     def __init__(self, caller: Caller, name: str) -> None:
         super().__init__(caller, name)
-        self.servers = StreamServers(caller, self._path)
+        self._servers = StreamServers(caller, self._path)
+
+    @property
+    def servers(self) -> StreamServers:
+        """Its servers."""
+        return self._servers
 
 
 def _check_drain(drain: float) -> None:
