@@ -84,7 +84,7 @@ async def test_nodes(etcd35: EtcdServer, prefix: str) -> None:
 async def test_watching(etcd35: EtcdServer, prefix: str) -> None:
     """What comes out of a watch."""
     async with aetcd.Client(etcd35.url, namespace=prefix) as client:
-        await client.set("key", "1")
+        first = await client.set("key", "1", full=True)
         async with client.watch("key", initial=True) as changes:
             assert_type(changes, aetcd.Watch)
             assert_type(changes.revision, int)
@@ -98,7 +98,7 @@ async def test_watching(etcd35: EtcdServer, prefix: str) -> None:
                 else:
                     assert_type(item.revision, int)
                     break
-        async with client.watch("key", since=1) as changes:
+        async with client.watch("key", since=first.revision) as changes:
             async for batch in changes.batches():
                 assert_type(batch, list[aetcd.Change | aetcd.Synced | aetcd.Resynced])
                 break
