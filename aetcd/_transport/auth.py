@@ -84,9 +84,12 @@ class TokenAuth:
         """A token other than `stale`: somebody else's newer one, or a fresh one."""
         async with self._lock:
             if self._headers is None or self._headers is stale:
-                # etcd takes the bare token: `Bearer x` is answered by 401.
-                self._headers = {"Authorization": await self._fetch()}
+                self._headers = {"Authorization": self._authorization(await self._fetch())}
             return self._headers
 
+    def _authorization(self, token: str) -> str:
+        # etcd takes the bare token: `Bearer x` is answered by 401.
+        return token
+
     def __repr__(self) -> str:
-        return "<TokenAuth ***>"
+        return f"<{type(self).__name__} ***>"

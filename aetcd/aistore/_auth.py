@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
-from aetcd._transport.auth import ANONYMOUS, Auth, BearerAuth
+from aetcd._transport.auth import ANONYMOUS, Auth, BearerAuth, TokenAuth
 from aetcd.errors import ConfigError
 
 __all__ = ["Token", "TokenSource", "make_auth"]
@@ -14,27 +13,11 @@ TokenSource = Callable[[], Awaitable[str]]
 Token = str | TokenSource
 
 
-class _Renewed:
-    """A token that is asked for, at first and whenever the cluster refuses the last one.
+class _Renewed(TokenAuth):
+    """A token that is asked for, at first and whenever the cluster refuses the last one."""
 
-    At most one such question is on its way at a time; a caller who waited for somebody else's takes its answer.
-    """
-
-    def __init__(self, source: TokenSource) -> None:
-        self._source = source
-        self._headers: Mapping[str, str] | None = None
-        self._lock = asyncio.Lock()
-
-    def current(self) -> Mapping[str, str] | None:
-        """The token's header, or None before the first was fetched."""
-        return self._headers
-
-    async def renew(self, stale: Mapping[str, str] | None) -> Mapping[str, str]:
-        """A token other than `stale`."""
-        async with self._lock:
-            if self._headers is None or self._headers is stale:
-                self._headers = {"Authorization": f"Bearer {check_token(await self._source())}"}
-            return self._headers
+    def _authorization(self, token: str) -> str:
+        return f"Bearer {check_token(token)}"
 
     def __repr__(self) -> str:
         return "<token ***>"

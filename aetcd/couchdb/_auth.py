@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Literal
 
-from aetcd._transport.auth import ANONYMOUS, Auth, BasicAuth, BearerAuth, NoAuth
+from aetcd._transport.auth import ANONYMOUS, Auth, BasicAuth, BearerAuth, NoAuth, TokenAuth
 from aetcd._wire.message import Effect, Request, Response, Verdict
 from aetcd.couchdb._arguments import check_list, check_text
 from aetcd.couchdb._codec import decode, make
@@ -140,31 +140,15 @@ class ProxyAuth(NoAuth):
         return f"<ProxyAuth of {self._username} ***>"
 
 
-class JWTAuth:
+class JWTAuth(TokenAuth):
     """A token signed by somebody whom the server believes.
 
     fetch: Makes a token. It is asked at the first request, and when the server refuses a token with 401. The server
         wants `exp` in it by default, and answers 400 or 401 without (measured on 3.5.0).
     """
 
-    def __init__(self, fetch: Callable[[], Awaitable[str]]) -> None:
-        self._fetch = fetch
-        self._headers: Mapping[str, str] | None = None
-        self._lock = asyncio.Lock()
-
-    def current(self) -> Mapping[str, str] | None:
-        """The token's header, or None before the first was made."""
-        return self._headers
-
-    async def renew(self, stale: Mapping[str, str] | None) -> Mapping[str, str]:
-        """A token other than `stale`: somebody else's newer one, or a fresh one."""
-        async with self._lock:
-            if self._headers is None or self._headers is stale:
-                self._headers = {"Authorization": f"Bearer {check_text(await self._fetch(), 'token')}"}
-            return self._headers
-
-    def __repr__(self) -> str:
-        return "<JWTAuth ***>"
+    def _authorization(self, token: str) -> str:
+        return f"Bearer {check_text(token, 'token')}"
 
 
 def make_auth(
