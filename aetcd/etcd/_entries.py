@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from attrs import frozen
+import msgspec
 
 __all__ = ["Entry", "Owned", "Queue"]
 
@@ -24,8 +24,7 @@ class Owned(Protocol):
         ...
 
 
-@frozen(kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One key that somebody owns."""
 
     key: str
@@ -34,8 +33,7 @@ class Entry:
     modified_revision: int
 
 
-@frozen(kw_only=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """The entries under a name, in order of creation, as they were at `revision`."""
 
     entries: Sequence[Entry]

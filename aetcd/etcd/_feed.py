@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from attrs import frozen
+import msgspec
 
 from aetcd.errors import AetcdError
 from aetcd.etcd._values import Change, Node, Resynced, Synced
@@ -21,8 +21,7 @@ __all__ = ["Batch", "Feed", "Item", "Share", "SharedFeed", "Sink", "Snapshot", "
 Item = Change | Synced | Resynced
 
 
-@frozen(kw_only=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """All changes of one revision; none where the server only told how far it is.
 
     revision: What the watch's revision is once this was handed out; None where it stays as it was.
@@ -32,8 +31,7 @@ class Batch:
     items: tuple[Item, ...] = ()
 
 
-@frozen(kw_only=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """All that existed in the feed's range at one revision."""
 
     revision: int

@@ -5,14 +5,13 @@ import json
 from typing import Any
 
 import pytest
-from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aetcd._wire.message import Effect, Response
-from aetcd.errors import DecodeError, LeaseNotFound, Unsupported
+from aetcd.errors import LeaseNotFound, Unsupported
 from aetcd.etcd.v3 import Delete, Get, Put, Txn, _admin, _auth, _kv, _lease, prefix_end
-from aetcd.etcd.v3._codec import Route, body_of, gateway_prefix, key_range, positive, read_renamed, whole
+from aetcd.etcd.v3._codec import Route, body_of, gateway_prefix, key_range, positive, whole
 from aetcd.etcd.v3._errors import judge
 
 
@@ -304,41 +303,3 @@ def test_check_raises_what_the_refusal_means() -> None:
     with pytest.raises(LeaseNotFound) as caught:
         _lease.REVOKE.check(refused)
     assert (caught.value.operation, caught.value.peer) == ("v3 lease revoke", "http://a:1")
-
-
-@frozen(kw_only=True)
-class Mixed:
-    id: int = 0
-    ttl: int = 0
-    granted_ttl: int = 0
-    db_size_in_use: int = 0
-    peer_urls: tuple[str, ...] = ()
-    is_learner: bool = False
-    raft_term: int = 0
-    key: bytes = b""
-
-
-def test_read_renamed() -> None:
-    """Every manner of name that etcd has becomes one; text becomes numbers and bytes."""
-    body = (
-        b'{"ID":"18446744073709551615","TTL":"-1","grantedTTL":"60","dbSizeInUse":"5","peerURLs":["http://a:1"],'
-        b'"isLearner":true,"raft_term":"7","key":"/wA=","novel":{"deepThing":[1]}}'
-    )
-    assert read_renamed(body, Mixed) == Mixed(
-        id=(1 << 64) - 1,
-        ttl=-1,
-        granted_ttl=60,
-        db_size_in_use=5,
-        peer_urls=("http://a:1",),
-        is_learner=True,
-        raft_term=7,
-        key=b"\xff\0",
-    )
-    assert read_renamed(b"{}", Mixed) == Mixed()
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"ID":"x"}', b"<html>"])
-def test_read_renamed_refuses(body: bytes) -> None:
-    """Another server's answer is told as such."""
-    with pytest.raises(DecodeError):
-        read_renamed(body, Mixed)

@@ -21,7 +21,6 @@ from aetcd.etcd.v3 import (
     Status,
     TxnResult,
 )
-from aetcd.etcd.v3._codec import read_renamed
 from aetcd.etcd.v3._models import TxnResponse
 from aetcd.etcd.v3._txn import read_result
 
@@ -125,10 +124,10 @@ def test_txn_answer_of_an_unknown_kind() -> None:
 def test_mixed_names() -> None:
     """Answers as the servers gave them."""
     grant = f'{{{HEADER},"ID":"9007199254740993","TTL":"50"}}'
-    assert read_renamed(grant.encode(), LeaseGrant) == LeaseGrant(header=READ, id=9007199254740993, ttl=50)
+    assert decode(grant.encode(), LeaseGrant) == LeaseGrant(header=READ, id=9007199254740993, ttl=50)
     status = f'{{{HEADER},"version":"3.5.1","dbSize":"28672","leader":"7","raftIndex":"11","raftTerm":"2",'
     status += '"raftAppliedIndex":"10","dbSizeInUse":"20480","isLearner":true,"errors":["NOSPACE"]}'
-    assert read_renamed(status.encode(), Status) == Status(
+    assert decode(status.encode(), Status) == Status(
         header=READ,
         version="3.5.1",
         db_size=28672,
@@ -140,17 +139,17 @@ def test_mixed_names() -> None:
         is_learner=True,
         errors=("NOSPACE",),
     )
-    members = read_renamed(b'{"members":[{"ID":"3","peerURLs":["http://a:1"],"isLearner":true}]}', MemberList).members
+    members = decode(b'{"members":[{"ID":"3","peerURLs":["http://a:1"],"isLearner":true}]}', MemberList).members
     assert [(m.id, m.name, m.peer_urls, m.client_urls, m.is_learner) for m in members] == [
         (3, "", ("http://a:1",), (), True)
     ]
-    alarms = read_renamed(b'{"alarms":[{"memberID":"3","alarm":"NOSPACE"}]}', AlarmResponse).alarms
+    alarms = decode(b'{"alarms":[{"memberID":"3","alarm":"NOSPACE"}]}', AlarmResponse).alarms
     assert [(a.member_id, a.alarm) for a in alarms] == [(3, "NOSPACE")]
 
 
 def test_permission_to_read_has_no_type() -> None:
     """READ is zero, so it is left out."""
-    role = read_renamed(b'{"perm":[{"key":"YQ==","range_end":"Yg=="},{"permType":"WRITE","key":"YQ=="}]}', Role)
+    role = decode(b'{"perm":[{"key":"YQ==","range_end":"Yg=="},{"permType":"WRITE","key":"YQ=="}]}', Role)
     assert role.perm == (
         Permission(perm_type="READ", key=b"a", range_end=b"b"),
         Permission(perm_type="WRITE", key=b"a"),

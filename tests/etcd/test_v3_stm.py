@@ -161,6 +161,13 @@ async def test_decorated(v3: V3, prefix: str) -> None:
     assert append.__doc__ == "Named."
 
 
+class Longest(random.Random):
+    """Chooses the longest pause there may be."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
 async def test_attempts(v3: V3, prefix: str) -> None:
     """A function that is always overtaken ends with the conflict, after as many runs as were allowed."""
     runs = 0
@@ -174,9 +181,12 @@ async def test_attempts(v3: V3, prefix: str) -> None:
     with pytest.raises(CompareFailed):
         await v3.stm(attempts=3).run(slow)
     assert runs == 3
+    # Pauses of 5, 10, 20, 40, 80 and 160 ms, and no time for the next one.
+    limited = v3.stm(attempts=1_000_000, timeout=0.6)
+    limited.random = Longest()
     with pytest.raises(CompareFailed):
-        await v3.stm(attempts=1_000_000, timeout=0.3).run(slow)
-    assert 4 < runs < 1000
+        await limited.run(slow)
+    assert runs == 3 + 7
 
 
 async def test_errors_of_the_code_itself(v3: V3, prefix: str) -> None:

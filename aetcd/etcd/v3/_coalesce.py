@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeAlias
 
-from attrs import frozen
+import msgspec
 
 from aetcd._transport.timeouts import Timeout
 from aetcd._wire.decode import decode
@@ -81,34 +81,28 @@ def _large(kv: KeyValue | None) -> bool:
 # that is whole: the outer one's goes for them.
 
 
-@frozen(kw_only=True)
-class _Range:
+class _Range(msgspec.Struct, frozen=True, kw_only=True):
     kvs: tuple[KeyValue, ...] = ()
 
 
-@frozen(kw_only=True)
-class _ReadOperation:
+class _ReadOperation(msgspec.Struct, frozen=True, kw_only=True):
     response_range: _Range
 
 
-@frozen(kw_only=True)
-class _ReadAnswer:
+class _ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     header: Header
     responses: tuple[_ReadOperation, ...]
 
 
-@frozen(kw_only=True)
-class _Put:
+class _Put(msgspec.Struct, frozen=True, kw_only=True):
     prev_kv: KeyValue | None = None
 
 
-@frozen(kw_only=True)
-class _WriteOperation:
+class _WriteOperation(msgspec.Struct, frozen=True, kw_only=True):
     response_put: _Put
 
 
-@frozen(kw_only=True)
-class _WriteAnswer:
+class _WriteAnswer(msgspec.Struct, frozen=True, kw_only=True):
     header: Header
     responses: tuple[_WriteOperation, ...]
 

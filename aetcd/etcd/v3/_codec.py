@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 from attrs import frozen
 
-from aetcd._wire.decode import decode, encode
+from aetcd._wire.decode import encode
 from aetcd._wire.message import Effect, Request, Response
-from aetcd.errors import DecodeError, Unsupported
+from aetcd.errors import Unsupported
 from aetcd.etcd.v3._errors import error_of, fault_of, judge
 
 __all__ = [
@@ -25,11 +23,8 @@ __all__ = [
     "key_range",
     "positive",
     "prefix_end",
-    "read_renamed",
     "whole",
 ]
-
-T = TypeVar("T")
 
 Key = str | bytes
 """A key: text is sent as UTF-8, bytes as they are."""
@@ -164,30 +159,3 @@ def positive(number: int, argument: str) -> int:
 def body_of(message: Wire) -> bytes:
     """Write a message as JSON."""
     return encode(message)
-
-
-# Answers
-
-
-def read_renamed(body: bytes, kind: type[T]) -> T:
-    """Read an answer whose wire names are mixed (`ID`, `dbSize`) into a class that has them in snake case.
-
-    msgspec knows no other names for the fields of attrs classes. It costs a second copy, so the answers of the hot path
-    are read by `aetcd._wire.decode.decode`. Raises DecodeError.
-    """
-    renamed = _renamed(decode(body, dict))
-    try:
-        return msgspec.convert(renamed, kind, strict=False)
-    except msgspec.ValidationError as e:
-        raise DecodeError(f"the answer does not read as {getattr(kind, '__name__', kind)}: {e}") from e
-
-
-def _renamed(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {_snake(name): _renamed(value) for name, value in told.items()}
-    return [_renamed(value) for value in told] if isinstance(told, list) else told
-
-
-@cache
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

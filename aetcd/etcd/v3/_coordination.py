@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
+import msgspec
 from attrs import define, evolve, field, frozen
 
 from aetcd._transport.timeouts import Timeout
@@ -37,8 +38,7 @@ OBSERVE = Route(operation="v3 observe", path="/election/observe", effect=Effect.
 RESIGN = Route(operation="v3 resign", path="/election/resign", effect=Effect.REPEATABLE, needs="3.3")
 
 
-@frozen(kw_only=True)
-class LockResponse:
+class LockResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A lock that was had.
 
     key: The owner's entry: it unlocks, and for as long as it exists the lock is held.
@@ -48,8 +48,7 @@ class LockResponse:
     key: bytes = b""
 
 
-@frozen(kw_only=True)
-class LeaderKey:
+class LeaderKey(msgspec.Struct, frozen=True, kw_only=True):
     """A won office: what `proclaim` and `resign` need.
 
     key: The leader's entry. For as long as it exists with `rev` as its creation revision, the office is held.
@@ -63,20 +62,18 @@ class LeaderKey:
     lease: int = 0
 
 
-@frozen(kw_only=True)
-class Won:
+class Won(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a campaign: it comes when the office is won."""
 
     header: Header = NO_HEADER
-    leader: LeaderKey = field(factory=LeaderKey)
+    leader: LeaderKey = msgspec.field(default_factory=LeaderKey)
 
 
-@frozen(kw_only=True)
-class LeaderResponse:
+class LeaderResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Who leads: `kv.value` is what was proclaimed."""
 
     header: Header = NO_HEADER
-    kv: KeyValue = field(factory=KeyValue)
+    kv: KeyValue = msgspec.field(default_factory=KeyValue)
 
 
 @frozen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+import msgspec
+from attrs import evolve
 
 from aetcd._wire.decode import decode
 from aetcd._wire.message import Effect, Request
@@ -32,8 +33,7 @@ def watch_request(prefix: str, body: bytes) -> Request:
     return evolve(request, headers={**request.headers, **_HAS_LEADER})
 
 
-@frozen(kw_only=True)
-class WatchFrame:
+class WatchFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a watch stream.
 
     header: Its revision is that of the server when it was sent; 0 in a `canceled` one: never move a cursor by that.
@@ -55,8 +55,7 @@ class WatchFrame:
     events: tuple[Event, ...] = ()
 
 
-@frozen(kw_only=True)
-class _Envelope:
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
     result: WatchFrame | None = None
 
 

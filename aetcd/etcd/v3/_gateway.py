@@ -12,7 +12,7 @@ from aetcd._transport.timeouts import LEAST, Timeout
 from aetcd._wire.decode import decode
 from aetcd._wire.message import NO_HEADERS, Effect, Request, Response, judge_by_status
 from aetcd.errors import ConnectFailed, TransportError
-from aetcd.etcd.v3._codec import Route, Wire, body_of, gateway_prefix, read_renamed
+from aetcd.etcd.v3._codec import Route, Wire, body_of, gateway_prefix
 from aetcd.etcd.v3._errors import error_of, fault_of
 from aetcd.etcd.v3._guard import GRACE, Doubt, Guard, Seen
 from aetcd.etcd.v3._models import ServerVersion
@@ -181,9 +181,9 @@ class Gateway:
         peer: str | None = None,
         anonymous: bool = False,
     ) -> T:
-        """As `send`, with an answer whose names are mixed read into `kind`."""
+        """As `send`, with the answer read into `kind`."""
         body = await self.send(route, message, effect=effect, timeout=timeout, peer=peer, anonymous=anonymous)
-        return read_renamed(body, kind)
+        return decode(body, kind)
 
 
 @define(eq=False)

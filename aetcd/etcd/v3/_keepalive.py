@@ -14,11 +14,12 @@ from attrs import define, field
 
 from aetcd._transport.timeouts import Budget, Timeout
 from aetcd._trust import Flag, Trust, boot_clock
+from aetcd._wire.decode import decode
 from aetcd._wire.framing import JSONValues
 from aetcd._wire.message import Effect
 from aetcd.errors import AetcdError, ClientClosed, ConnectFailed, LeaseNotFound, RequestTimeout, SessionLost
 from aetcd.etcd._session import Session
-from aetcd.etcd.v3._codec import Route, body_of, read_renamed
+from aetcd.etcd.v3._codec import Route, body_of
 from aetcd.etcd.v3._errors import error_of, fault_of
 from aetcd.etcd.v3._models import LeaseGrant
 from aetcd.etcd.v3._streams import Envelope
@@ -118,7 +119,7 @@ class Renewals:
         body = b"".join(body_of({"ID": lease}) for lease in batch.waiting)
         response = await self._gateway.channel.send(KEEP_ALIVE.request(prefix, body), timeout=limits, peer=peer)
         for value in JSONValues().feed(KEEP_ALIVE.check(response) + b"\n"):
-            renewed = read_renamed(value, Envelope[LeaseGrant]).result
+            renewed = decode(value, Envelope[LeaseGrant]).result
             if renewed is None:
                 raise error_of(fault_of(value, 200), operation=KEEP_ALIVE.operation, peer=response.peer)
             batch.answer(renewed.id, renewed.ttl)

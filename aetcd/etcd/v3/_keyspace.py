@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
-from attrs import Factory, define, evolve, field
+from attrs import Factory, define, field
+from msgspec.structs import replace
 
 from aetcd._transport.timeouts import Budget, Timeout
 from aetcd.errors import (
@@ -77,7 +78,7 @@ class V3KeySpace:
             return None
         node = self.read(kv)
         if full and node.lease:
-            node = evolve(node, ttl=await self._ttl_of(node.lease, budget))
+            node = replace(node, ttl=await self._ttl_of(node.lease, budget))
         return Result(action="get", node=node, revision=revision)
 
     async def ls(self, key: str, *, consistent: bool, timeout: Timeout) -> Result:
@@ -229,7 +230,7 @@ class V3KeySpace:
                 self._missing_directory("rmdir", key, answer)
             nodes = tuple(map(self.read, deleted.prev_kvs))
             gone = Node(key=key, is_directory=True, modified_revision=answer.revision)
-            return Result(action="delete", node=gone, previous=evolve(gone, nodes=nodes), revision=answer.revision)
+            return Result(action="delete", node=gone, previous=replace(gone, nodes=nodes), revision=answer.revision)
         reads = (Get(first, range_end=end, keys_only=True, limit=1), Get(self.server_key(key), keys_only=True))
         answer = await self.v3.txn().then(*reads).commit(timeout=timeout)
         if not _ranges(answer)[0].kvs:
@@ -395,4 +396,4 @@ def _put(answer: TxnResult) -> PutResponse:
     """The answer to a transaction's one put, with the transaction's own header, which the inner one has not whole."""
     (put,) = answer.results
     assert isinstance(put, PutResponse)
-    return evolve(put, header=answer.header)
+    return replace(put, header=answer.header)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from aetcd._wire.message import Effect
 from aetcd.etcd.v3._codec import Key, Route, positive
@@ -112,7 +112,7 @@ class KV:
         while True:
             page = self.gateway.read(await self.gateway.send(RANGE, message, timeout=timeout, peer=peer), RangeResponse)
             # The server counts from the page's first key on: give the whole range's count on each page.
-            yield evolve(page, count=page.count + seen)
+            yield replace(page, count=page.count + seen)
             if not page.more:
                 return
             seen += len(page.kvs)

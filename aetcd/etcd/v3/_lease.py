@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import Factory, define, evolve, field
+from attrs import Factory, define, field
+from msgspec.structs import replace
 
 from aetcd._wire.message import Effect
 from aetcd.errors import LeaseNotFound
@@ -121,7 +122,7 @@ class Leases:
         # The server says -1 of one that it does not know.
         if answer.granted_ttl <= 0:
             raise LeaseNotFound(f"lease {id:x} has ended", status=200, operation=TIME_TO_LIVE.operation, peer=peer)
-        return evolve(answer, keys=self._gateway.namespace.shown(answer.keys))
+        return replace(answer, keys=self._gateway.namespace.shown(answer.keys))
 
     async def list(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> tuple[int, ...]:
         """IDs of the leases that live.

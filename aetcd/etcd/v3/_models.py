@@ -1,15 +1,15 @@
 """What etcd v3 answers, as values.
 
-The classes of the hot path (range, put, delete, txn, watch) carry the names of the wire and are decoded straight into.
-The others are read by `aetcd.etcd.v3._codec.read_renamed`, for the wire mixes `ID`, `TTL`, `dbSize` and `raft_term`.
-The gateway leaves out every zero, false and empty value, so each field has its zero as the default.
+They are structs, not attrs classes: one is read for every key, event and operation, in two fifths of the time, and the
+wire mixes `ID`, `TTL`, `dbSize` and `raft_term`, which only structs can have names of their own for. The gateway leaves
+out every zero, false and empty value, so each field has its zero as the default.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from attrs import field, frozen
+import msgspec
 
 __all__ = [
     "Alarm",
@@ -48,8 +48,7 @@ __all__ = [
 PermissionType = Literal["READ", "WRITE", "READWRITE"]
 
 
-@frozen(kw_only=True)
-class Header:
+class Header(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Which cluster and member answered, and where it stood.
 
     revision: The key space's revision when the answer was made; 0 where the answer has none (member list, errors).
@@ -65,8 +64,7 @@ class Header:
 NO_HEADER = Header()
 
 
-@frozen(kw_only=True)
-class KeyValue:
+class KeyValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A key as it stands at one revision.
 
     create_revision: Revision of the write that created it, since when it was never deleted.
@@ -83,8 +81,7 @@ class KeyValue:
     lease: int = 0
 
 
-@frozen(kw_only=True)
-class RangeResponse:
+class RangeResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What a read found.
 
     kvs: In the order asked for; by key without a wish.
@@ -98,8 +95,7 @@ class RangeResponse:
     count: int = 0
 
 
-@frozen(kw_only=True)
-class PutResponse:
+class PutResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A write that was applied.
 
     prev_kv: What stood there, where it was asked for and there was something.
@@ -109,8 +105,7 @@ class PutResponse:
     prev_kv: KeyValue | None = None
 
 
-@frozen(kw_only=True)
-class DeleteRangeResponse:
+class DeleteRangeResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A deletion that was applied.
 
     deleted: Number of keys that are gone; 0 means there was nothing.
@@ -122,8 +117,7 @@ class DeleteRangeResponse:
     prev_kvs: tuple[KeyValue, ...] = ()
 
 
-@frozen(kw_only=True)
-class ResponseOp:
+class ResponseOp(msgspec.Struct, frozen=True, kw_only=True):
     """One answer within a transaction's: exactly one field is set."""
 
     response_range: RangeResponse | None = None
@@ -132,8 +126,7 @@ class ResponseOp:
     response_txn: TxnResponse | None = None
 
 
-@frozen(kw_only=True)
-class TxnResponse:
+class TxnResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction's answer as on the wire; `aetcd.etcd.v3.TxnResult` is what a caller gets."""
 
     header: Header = NO_HEADER
@@ -141,8 +134,7 @@ class TxnResponse:
     responses: tuple[ResponseOp, ...] = ()
 
 
-@frozen(kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One change that a watch saw.
 
     kv: The key as it was written. A deletion's has the key and the revision of the deletion only.
@@ -150,12 +142,11 @@ class Event:
     """
 
     type: Literal["PUT", "DELETE"] = "PUT"
-    kv: KeyValue = field(factory=KeyValue)
+    kv: KeyValue = msgspec.field(default_factory=KeyValue)
     prev_kv: KeyValue | None = None
 
 
-@frozen(kw_only=True)
-class ServerVersion:
+class ServerVersion(msgspec.Struct, frozen=True, kw_only=True):
     """What a member runs.
 
     server: Its own version, such as `3.5.1`.
@@ -166,15 +157,13 @@ class ServerVersion:
     cluster: str = ""
 
 
-@frozen(kw_only=True)
-class Empty:
+class Empty(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that says only that it was done."""
 
     header: Header = NO_HEADER
 
 
-@frozen(kw_only=True)
-class LeaseGrant:
+class LeaseGrant(msgspec.Struct, frozen=True, kw_only=True, rename={"id": "ID", "ttl": "TTL"}):
     """A lease that was granted or renewed.
 
     ttl: Seconds that the server granted. It may be more than was asked: short ones are raised. 0 in the answer to the
@@ -186,8 +175,12 @@ class LeaseGrant:
     ttl: int = 0
 
 
-@frozen(kw_only=True)
-class LeaseTimeToLive:
+class LeaseTimeToLive(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"id": "ID", "ttl": "TTL", "granted_ttl": "grantedTTL"},
+):
     """How long a lease has left.
 
     ttl: Seconds left, rounded down.
@@ -202,23 +195,25 @@ class LeaseTimeToLive:
     keys: tuple[bytes, ...] = ()
 
 
-@frozen(kw_only=True)
-class LeaseRef:
+class LeaseRef(msgspec.Struct, frozen=True, kw_only=True, rename={"id": "ID"}):
     """A lease in a list."""
 
     id: int = 0
 
 
-@frozen(kw_only=True)
-class LeaseList:
+class LeaseList(msgspec.Struct, frozen=True, kw_only=True):
     """Every lease that lives."""
 
     header: Header = NO_HEADER
     leases: tuple[LeaseRef, ...] = ()
 
 
-@frozen(kw_only=True)
-class Member:
+class Member(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"id": "ID", "peer_urls": "peerURLs", "client_urls": "clientURLs", "is_learner": "isLearner"},
+):
     """A member of the cluster.
 
     name: Empty until the member has started.
@@ -232,16 +227,14 @@ class Member:
     is_learner: bool = False
 
 
-@frozen(kw_only=True)
-class MemberList:
+class MemberList(msgspec.Struct, frozen=True, kw_only=True):
     """Every member, as the one that answered knows them."""
 
     header: Header = NO_HEADER
     members: tuple[Member, ...] = ()
 
 
-@frozen(kw_only=True)
-class MemberChange:
+class MemberChange(msgspec.Struct, frozen=True, kw_only=True):
     """The membership after a change.
 
     member: The one that was added; None for the other changes.
@@ -252,8 +245,7 @@ class MemberChange:
     members: tuple[Member, ...] = ()
 
 
-@frozen(kw_only=True)
-class Status:
+class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """How one member is.
 
     db_size: Bytes on its disk; `db_size_in_use` is what a defragmentation would leave.
@@ -275,8 +267,7 @@ class Status:
     storage_version: str = ""
 
 
-@frozen(kw_only=True)
-class Alarm:
+class Alarm(msgspec.Struct, frozen=True, kw_only=True, rename={"member_id": "memberID"}):
     """An alarm that stands.
 
     alarm: `NOSPACE` (writes are refused until space is made and the alarm is taken back) or `CORRUPT`.
@@ -286,24 +277,21 @@ class Alarm:
     alarm: str = "NONE"
 
 
-@frozen(kw_only=True)
-class AlarmResponse:
+class AlarmResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Alarms: those that stand, or those just taken back."""
 
     header: Header = NO_HEADER
     alarms: tuple[Alarm, ...] = ()
 
 
-@frozen(kw_only=True)
-class HashResponse:
+class HashResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of a member's whole database."""
 
     header: Header = NO_HEADER
     hash: int = 0
 
 
-@frozen(kw_only=True)
-class HashKVResponse:
+class HashKVResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of a member's keys up to a revision: equal on all members for equal `hash_revision` and `compact_revision`.
 
     hash_revision: Revision that the hash is of; 0 from servers before 3.6, which do not tell.
@@ -315,16 +303,14 @@ class HashKVResponse:
     hash_revision: int = 0
 
 
-@frozen(kw_only=True)
-class DowngradeResponse:
+class DowngradeResponse(msgspec.Struct, frozen=True, kw_only=True):
     """version: The cluster's version when the answer was made."""
 
     header: Header = NO_HEADER
     version: str = ""
 
 
-@frozen(kw_only=True)
-class AuthStatus:
+class AuthStatus(msgspec.Struct, frozen=True, kw_only=True, rename={"auth_revision": "authRevision"}):
     """Whether credentials are asked for.
 
     auth_revision: Grows with each change of users and roles.
@@ -335,32 +321,31 @@ class AuthStatus:
     auth_revision: int = 0
 
 
-@frozen(kw_only=True)
-class Token:
+class Token(msgspec.Struct, frozen=True, kw_only=True):
     """What proves who one is: sent as it stands in `Authorization`, with no `Bearer` before it."""
 
     header: Header = NO_HEADER
-    token: str = field(default="", repr=False)
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Token(header={self.header!r}, token=***)"
 
 
-@frozen(kw_only=True)
-class User:
+class User(msgspec.Struct, frozen=True, kw_only=True):
     """A user's roles."""
 
     header: Header = NO_HEADER
     roles: tuple[str, ...] = ()
 
 
-@frozen(kw_only=True)
-class UserList:
+class UserList(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the users."""
 
     header: Header = NO_HEADER
     users: tuple[str, ...] = ()
 
 
-@frozen(kw_only=True)
-class Permission:
+class Permission(msgspec.Struct, frozen=True, kw_only=True, rename={"perm_type": "permType"}):
     r"""What a role may do with a range of keys.
 
     range_end: Empty for the one key; `\0` for every key from it on.
@@ -371,16 +356,14 @@ class Permission:
     range_end: bytes = b""
 
 
-@frozen(kw_only=True)
-class Role:
+class Role(msgspec.Struct, frozen=True, kw_only=True):
     """A role's permissions."""
 
     header: Header = NO_HEADER
     perm: tuple[Permission, ...] = ()
 
 
-@frozen(kw_only=True)
-class RoleList:
+class RoleList(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the roles."""
 
     header: Header = NO_HEADER

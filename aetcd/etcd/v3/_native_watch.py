@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from aetcd._transport.timeouts import Timeout
 from aetcd.etcd._values import Change, Node
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["EventWatch", "watch_events"]
 
 
-@frozen(kw_only=True, repr=False)
-class _Held(Node):
+class _Held(Node, frozen=True, kw_only=True):
     """A key and value as they came: its `key` has one character for each byte."""
 
     kv: KeyValue

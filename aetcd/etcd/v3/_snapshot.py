@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
+import msgspec
 from anyio import to_thread
 from attrs import define, field, frozen
 
@@ -47,8 +48,7 @@ class SavedSnapshot:
     peer: str
 
 
-@frozen(kw_only=True)
-class _Chunk:
+class _Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """One message: a piece of the database, or behind the last of them its SHA-256."""
 
     remaining_bytes: int = 0

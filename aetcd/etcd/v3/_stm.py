@@ -133,6 +133,7 @@ class STM:
     As a block, `async with client.v3.stm() as txn`, it is tried once: a conflict raises CompareFailed at the end of the
     block, which cannot be run again. As a decorator, or by `run`, it is tried again after a short random pause, until
     the attempts or the time are used up, and CompareFailed is raised: the function has to bear being run several times.
+    Where the time ends while a request is under way, that one's RequestTimeout or OutcomeUnknown is raised.
     What the block or the function raises itself is passed on, and nothing is written.
 
     Reads and writes of keys count towards the 128 operations of a transaction. The end raises what

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from attrs import define, evolve, field
+from attrs import define, field
+from msgspec.structs import replace
 
 from aetcd.errors import LeaseNotFound, NotOwner, SessionLost
 from aetcd.etcd._entries import Entry, Owned, Queue
@@ -108,7 +109,7 @@ class V3Store:
             raise NotOwner(f"the entry {entry.key!r} is gone")
         (result,) = answer.results
         assert isinstance(result, TxnResult)
-        return evolve(result, header=answer.header, peer=answer.peer)
+        return replace(result, header=answer.header, peer=answer.peer)
 
     async def _create(self, key: str, raw: bytes, lease: int) -> Entry:
         name = self.space.server_key(key)

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 
 from aetcd._wire.decode import decode
 from aetcd._wire.framing import JSONValues
@@ -25,8 +26,7 @@ __all__ = ["Envelope", "Messages", "open_stream"]
 T = TypeVar("T")
 
 
-@frozen(kw_only=True)
-class Envelope(Generic[T]):
+class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """What the gateway wraps each message of a stream in; without a result it is the error that ends the stream."""
 
     result: T | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+import msgspec
 from attrs import define, field, frozen
 
 from aetcd._wire.message import Effect
@@ -181,8 +182,7 @@ class Txn:
 Operation: TypeAlias = Put | Get | Delete | Txn
 
 
-@frozen(kw_only=True)
-class TxnResult:
+class TxnResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a transaction did.
 
     succeeded: Whether every comparison held: the results are then those of `then`, and else those of `otherwise`.
