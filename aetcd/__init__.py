@@ -9,6 +9,8 @@ The first steps, where an etcd listens:
         print(await client.get("message"))
 """
 
+from typing import TYPE_CHECKING
+
 from aetcd import errors
 from aetcd._client import Client, Protocol, Status
 from aetcd._routing.retry import RetryPolicy
@@ -20,31 +22,33 @@ from aetcd.errors import *  # noqa: F403 - every error is at the front door; the
 from aetcd.etcd._session import Session, SessionState
 from aetcd.etcd._values import Change, Node, Result, Resynced, Synced
 from aetcd.etcd._watch import Watch
-from aetcd.recipes import (
-    Barrier,
-    Counter,
-    Difference,
-    Differences,
-    DoubleBarrier,
-    Election,
-    Holder,
-    Instance,
-    Leader,
-    Leadership,
-    Lock,
-    Mirror,
-    Once,
-    Picker,
-    PriorityQueue,
-    ReadLock,
-    Registration,
-    Registry,
-    RWLock,
-    Semaphore,
-    WorkItem,
-    WorkQueue,
-    WriteLock,
-)
+
+if TYPE_CHECKING:
+    from aetcd.recipes import (
+        Barrier,
+        Counter,
+        Difference,
+        Differences,
+        DoubleBarrier,
+        Election,
+        Holder,
+        Instance,
+        Leader,
+        Leadership,
+        Lock,
+        Mirror,
+        Once,
+        Picker,
+        PriorityQueue,
+        ReadLock,
+        Registration,
+        Registry,
+        RWLock,
+        Semaphore,
+        WorkItem,
+        WorkQueue,
+        WriteLock,
+    )
 
 __version__ = "0.1.0"
 
@@ -95,3 +99,16 @@ __all__ = [
     "__version__",
 ]
 __all__ += errors.__all__
+
+
+def __getattr__(name: str) -> object:
+    # The recipes' types are loaded when one is asked for: a program that reads and watches keys has no need of them.
+    if name in __all__:
+        from aetcd import recipes
+
+        return getattr(recipes, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

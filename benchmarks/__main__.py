@@ -82,6 +82,8 @@ def main() -> None:
     options = arguments()
     if shared := memory():
         tempfile.tempdir = str(shared)  # where the servers have their data
+    if not any(chosen(one.name, options.contestant) for one in contestants(options.venvs)):
+        sys.exit(f"--contestant: there is none whose name holds {' or '.join(options.contestant)}")
     results = asyncio.run(run(options))
     save(results, options.results)
     if options.results:

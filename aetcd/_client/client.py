@@ -7,12 +7,13 @@ import math
 import random
 import ssl
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from weakref import WeakSet
 
 import anyio
-from attrs import define, frozen
+import msgspec
 
 from aetcd._client.arguments import check_flag, check_seconds, check_setting
 from aetcd._client.calls import Limit
@@ -43,15 +44,15 @@ from aetcd.etcd._keyspace import KeySpace
 from aetcd.etcd._membership import Membership, sync_interval
 from aetcd.etcd._session import Lease, Session
 from aetcd.etcd._watch import Feed, Watch, WatchStatus
-from aetcd.etcd.v2 import V2
-from aetcd.etcd.v2._keyspace import V2KeySpace
-from aetcd.etcd.v2._store import V2Store
 from aetcd.etcd.v3 import V3
 from aetcd.etcd.v3._coalesce import Coalescer
 from aetcd.etcd.v3._codec import gateway_prefix
 from aetcd.etcd.v3._keyspace import V3KeySpace
 from aetcd.etcd.v3._store import V3Store
 from aetcd.etcd.v3._token import UserToken
+
+if TYPE_CHECKING:
+    from aetcd.etcd.v2 import V2
 
 __all__ = ["Client", "Protocol", "Status"]
 
@@ -67,8 +68,7 @@ PROBE = Request(operation="health", method="GET", path="/health?exclude=NOSPACE"
 GOODBYE = 2.0  # seconds for which a closing client tries to end its sessions; they end by themselves too
 
 
-@frozen(kw_only=True)
-class Status:
+class Status(msgspec.Struct, frozen=True, kw_only=True):
     """A client, as it is now.
 
     protocol: `v2` or `v3`; None before the first request of `protocol="auto"`.
@@ -80,8 +80,7 @@ class Status:
     watches: Sequence[WatchStatus]
 
 
-@define
-class _Chosen:
+class _Chosen(msgspec.Struct):
     """The protocol that is spoken."""
 
     space: KeySpace
@@ -211,8 +210,7 @@ class Client(Keys, Directories, Watching, Recipes):
             watch_sharing=watch_sharing,
             guard=check_flag(guard, "guard"),
         )
-        self._v2 = V2(Channel(self._pool, BasicAuth(username or "", password or "") if named else ANONYMOUS))
-        self._credentials = (username or "", password or "")
+        self._credentials = (username or "", password or "") if named else None
         self._chosen = None if protocol == "auto" else self._named(protocol)
 
     @classmethod
@@ -291,10 +289,13 @@ class Client(Keys, Directories, Watching, Recipes):
         """The native API of etcd v3. It knows no namespace."""
         return self._v3
 
-    @property
+    @cached_property
     def v2(self) -> V2:
         """The native API of etcd v2. It knows no namespace."""
-        return self._v2
+        # Loaded when it is used: few still speak it.
+        from aetcd.etcd.v2 import V2
+
+        return V2(Channel(self._pool, ANONYMOUS if self._credentials is None else BasicAuth(*self._credentials)))
 
     # Coordination
 
@@ -369,7 +370,10 @@ class Client(Keys, Directories, Watching, Recipes):
 
     def _named(self, protocol: str) -> _Chosen:
         if protocol == "v2":
-            v2 = V2KeySpace(self._v2, self._namespace)
+            from aetcd.etcd.v2._keyspace import V2KeySpace
+            from aetcd.etcd.v2._store import V2Store
+
+            v2 = V2KeySpace(self.v2, self._namespace)
             return _Chosen(v2, V2Store(v2))
         reads, writes = self._coalesce
         v3 = V3KeySpace(self._v3, self._namespace, self._v3.hub, Coalescer(self._v3, reads=reads, writes=writes))
@@ -388,9 +392,10 @@ class Client(Keys, Directories, Watching, Recipes):
     async def _read_members(self) -> Sequence[str]:
         """Where the cluster's members serve clients."""
         if (await self._choose()).space.name == "v2":
-            return [url for member in await self._v2.members.list() for url in member.client_urls]
+            return [url for member in await self.v2.members.list() for url in member.client_urls]
         voters = [member for member in (await self._v3.cluster.members()).members if not member.is_learner]
         return [url for member in voters for url in member.client_urls]
 
     async def _fetch_token(self) -> str:
+        assert self._credentials is not None
         return await self._v3.auth.authenticate(*self._credentials)

@@ -1,29 +1,34 @@
-"""The client's calls that make recipes. They send nothing: what they make does."""
+"""The client's calls that make recipes. They send nothing: what they make does.
+
+The recipes are loaded when the first is made: a program that reads and watches keys has no need of them.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from aetcd._client.arguments import check_directory, check_key, check_seconds
 from aetcd._client.store import ClientStore
 from aetcd.etcd._session import Session
 from aetcd.etcd._values import encode_value
-from aetcd.recipes import (
-    Barrier,
-    Counter,
-    DoubleBarrier,
-    Election,
-    Lock,
-    Mirror,
-    Once,
-    OnLost,
-    PriorityQueue,
-    Registry,
-    RWLock,
-    Semaphore,
-    WorkQueue,
-)
+
+if TYPE_CHECKING:
+    from aetcd.recipes import (
+        Barrier,
+        Counter,
+        DoubleBarrier,
+        Election,
+        Lock,
+        Mirror,
+        Once,
+        OnLost,
+        PriorityQueue,
+        Registry,
+        RWLock,
+        Semaphore,
+        WorkQueue,
+    )
 
 __all__ = ["Recipes"]
 
@@ -56,6 +61,8 @@ class Recipes(ABC):
         """
         check_key(name, "name")
         check_seconds(ttl)
+        from aetcd.recipes import Lock
+
         return Lock(self._store(), name, ttl=ttl, timeout=timeout, on_lost=on_lost)
 
     def election(
@@ -73,6 +80,8 @@ class Recipes(ABC):
         """
         check_key(name, "name")
         check_seconds(ttl)
+        from aetcd.recipes import Election
+
         return Election(
             self._store(), name, value=value, ttl=ttl, timeout=timeout, on_lost=on_lost, encode=encode_value
         )
@@ -81,6 +90,8 @@ class Recipes(ABC):
         """A fair read-write lock: `async with client.rwlock(name).read()`, or `.write()`. See `RWLock`."""
         check_key(name, "name")
         check_seconds(ttl)
+        from aetcd.recipes import RWLock
+
         return RWLock(self._store(), name, ttl=ttl, timeout=timeout, on_lost=on_lost)
 
     def semaphore(
@@ -92,6 +103,8 @@ class Recipes(ABC):
         """
         check_key(name, "name")
         check_seconds(ttl)
+        from aetcd.recipes import Semaphore
+
         return Semaphore(self._store(), name, limit=limit, ttl=ttl, timeout=timeout, on_lost=on_lost)
 
     def barrier(self, name: str, *, session: Session | None = None) -> Barrier:
@@ -101,6 +114,8 @@ class Recipes(ABC):
         """
         check_key(name, "name")
         check_session(session)
+        from aetcd.recipes import Barrier
+
         return Barrier(self._store(), name, session=session)
 
     def double_barrier(
@@ -119,6 +134,8 @@ class Recipes(ABC):
         check_key(name, "name")
         check_seconds(ttl)
         check_session(session)
+        from aetcd.recipes import DoubleBarrier
+
         return DoubleBarrier(self._store(), name, count=count, ttl=ttl, timeout=timeout, session=session)
 
     @overload
@@ -134,6 +151,8 @@ class Recipes(ABC):
         check_key(name, "name")
         check_seconds(ttl)
         check_session(session)
+        from aetcd.recipes import WorkQueue
+
         return WorkQueue(self._store(), name, type=type, ttl=ttl, session=session)
 
     @overload
@@ -155,6 +174,8 @@ class Recipes(ABC):
         check_key(name, "name")
         check_seconds(ttl)
         check_session(session)
+        from aetcd.recipes import PriorityQueue
+
         return PriorityQueue(self._store(), name, type=type, ttl=ttl, session=session)
 
     @overload
@@ -168,11 +189,15 @@ class Recipes(ABC):
         check_key(key, "key")
         check_seconds(ttl)
         check_session(session)
+        from aetcd.recipes import Once
+
         return Once(self._store(), key, type=type, ttl=ttl, session=session)
 
     def counter(self, name: str) -> Counter:
         """A number that all add to: `await client.counter(name).add(1)`. See `Counter`."""
         check_key(name, "name")
+        from aetcd.recipes import Counter
+
         return Counter(self._store(), name)
 
     @overload
@@ -193,6 +218,8 @@ class Recipes(ABC):
         check_key(prefix, "prefix")
         check_seconds(ttl)
         check_session(session)
+        from aetcd.recipes import Registry
+
         return Registry(self._store(), prefix, type=type, ttl=ttl, session=session)
 
     @overload
@@ -207,6 +234,8 @@ class Recipes(ABC):
         prefix: As the key of a recursive watch: it and all under `prefix/`; the empty one is the root.
         """
         check_directory(prefix)
+        from aetcd.recipes import Mirror
+
         return Mirror(self._store(), prefix, type=type)
 
 

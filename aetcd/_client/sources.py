@@ -7,7 +7,6 @@ import ssl
 from aetcd._transport.discovery import Source
 from aetcd._transport.srv import SRV
 from aetcd._transport.tls import TLS
-from aetcd._transport.token import Token
 from aetcd._transport.trace import Tracer
 from aetcd.errors import ConfigError
 
@@ -24,5 +23,7 @@ def make_source(
     if discovery is not None and discovery_srv is not None:
         raise ConfigError("discovery and discovery_srv are given together: use one of them")
     if discovery is not None:
+        from aetcd._transport.token import Token  # few clusters are found so
+
         return Token(discovery, tls, tracer)
     return discovery_srv if discovery_srv is None or isinstance(discovery_srv, SRV) else SRV(discovery_srv)

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 
 from aetcd._transport.supervisor import Job
 from aetcd.errors import NotAFile
@@ -64,8 +65,7 @@ class Coordination(Queues, Protocol):
         ...
 
 
-@frozen
-class KeyChange:
+class KeyChange(msgspec.Struct, frozen=True):
     """One change, as recipes see it."""
 
     kind: str

@@ -6,6 +6,7 @@ import enum
 import math
 from typing import TYPE_CHECKING
 
+import msgspec
 from attrs import field, frozen
 
 from aetcd._wire.message import Effect
@@ -112,15 +113,13 @@ class Reason(enum.Enum):
     """The call's time would be over before it could be sent."""
 
 
-@frozen
-class RetryAfter:
+class RetryAfter(msgspec.Struct, frozen=True):
     """Send it again, after so many seconds; 0.0 is at once."""
 
     seconds: float
 
 
-@frozen
-class GiveUp:
+class GiveUp(msgspec.Struct, frozen=True):
     """Do not send it again."""
 
     reason: Reason

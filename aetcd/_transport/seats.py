@@ -6,7 +6,8 @@ import asyncio
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 
 from aetcd._routing.balance import Policy
 from aetcd._routing.health import Health, HealthPolicy, State
@@ -23,8 +24,7 @@ UNRELATED = 5.0  # seconds between two bad probes after which they do not tell o
 WEIGHT = 0.2  # of the newest request in the moving average of latency
 
 
-@frozen(kw_only=True)
-class SeatStatus:
+class SeatStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One peer, as the pool sees it.
 
     state: `healthy`, `suspect`, `ejected` or `probing`.

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 
-from attrs import frozen
+import msgspec
 
 from aetcd._wire.message import Request
 
@@ -19,8 +19,7 @@ HIDDEN = "***"
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "x-auth-couchdb-token"})
 
 
-@frozen(kw_only=True)
-class RequestEvent:
+class RequestEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A request is about to be sent. `attempt` counts the sends of one call from 1."""
 
     operation: str
@@ -28,8 +27,7 @@ class RequestEvent:
     attempt: int
 
 
-@frozen(kw_only=True)
-class ResponseEvent:
+class ResponseEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A request ended: by an answer with its HTTP status, or by an error. `elapsed` is in seconds."""
 
     operation: str
@@ -40,8 +38,7 @@ class ResponseEvent:
     elapsed: float
 
 
-@frozen(kw_only=True)
-class RetryEvent:
+class RetryEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A request will be sent again, after `delay` seconds."""
 
     operation: str
@@ -51,8 +48,7 @@ class RetryEvent:
     reason: str
 
 
-@frozen(kw_only=True)
-class PeerEvent:
+class PeerEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A peer's health changed. States are `healthy`, `suspect`, `ejected` and `probing`."""
 
     peer: str
@@ -61,8 +57,7 @@ class PeerEvent:
     error: str | None
 
 
-@frozen(kw_only=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """Functions to be called as a client works, for metrics and tracing.
 
     They are called in the event loop, between a request's steps: they must be quick, and must not raise.

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Literal, Self
 
-from attrs import frozen
+import msgspec
 
 from aetcd._transport.supervisor import Job
 from aetcd.errors import AetcdError, RequestTimeout, WatchError
@@ -36,8 +36,7 @@ OnHistoryLost = Literal["raise", "resync"]
 BUFFER = 1000  # changes that wait for their reader before the watch stops reading
 
 
-@frozen(kw_only=True)
-class WatchStatus:
+class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A watch, as `client.status()` shows it.
 
     state: `opening`, `live`, `resuming` (its connection broke) or `ended`.

@@ -8,11 +8,12 @@ A watch is a long poll for each change, from an index that is read when it is en
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from aio_etcd import Client
+from aio_etcd import Client, EtcdResult
 from aio_etcd.lock import Lock
 
 from benchmarks.contract import Contract, Renew, hosts
@@ -39,14 +40,21 @@ class Peer(Contract):
     async def watch(self, key: str, *, recursive: bool = False) -> AsyncIterator[AsyncIterator[str]]:
         index = (await self._client.read("/")).etcd_index
 
-        async def values() -> AsyncIterator[str]:
-            following = index + 1
-            while True:
-                change = await self._client.watch(key, index=following, recursive=recursive)
-                yield change.value
-                following = change.modifiedIndex + 1
+        def poll(following: int) -> asyncio.Task[EtcdResult]:
+            return asyncio.ensure_future(self._client.watch(key, index=following, recursive=recursive))
 
-        yield values()
+        first = poll(index + 1)  # it would be sent when the first change is asked for, and so not stand before
+
+        async def values() -> AsyncIterator[str]:
+            change = await first
+            while True:
+                yield change.value
+                change = await poll(change.modifiedIndex + 1)
+
+        try:
+            yield values()
+        finally:
+            first.cancel()
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:

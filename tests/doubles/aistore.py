@@ -24,6 +24,7 @@ Large and many, never held whole:
     generated_blocks(size=1 << 30, seed=0)                  # the same bytes, for the other way
     ais.fill("b1", 100_000, "n{:06}")                       # as many names
     AIStoreDouble(keep_large=False)                         # a put above 4 MiB is hashed and forgotten
+    AIStoreDouble(early_redirect=True)                      # who reads after a failed send finds the 307 of a large put
 
 Nodes, `ais.gateways[i]` and `ais.targets[i]` (`ais.node("t1")`; ids are p0.., t1.. and proxy0001.., target0001..):
 
@@ -105,10 +106,12 @@ class AIStoreDouble:
         gateways: int = 1,
         auth: bool = False,
         keep_large: bool = True,
+        early_redirect: bool = False,
     ) -> None:
         self.dialect = dialect
         self.auth = auth
         self.keep_large = keep_large
+        self.early_redirect = early_redirect
         self.requests: list[Asked] = []
         self.unknown: list[str] = []
         self.crashes: list[Exception] = []

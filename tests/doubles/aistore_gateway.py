@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
+import anyio
 from aiohttp import web
 from attrs import define
 from doubles.aistore_buckets import BucketDesk
@@ -19,6 +20,9 @@ BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 PERMISSIONS = {"GET": 1, "HEAD": 2, "PUT": 4, "DELETE": 32, "POST": 64}
 APPEND = 8
 PROMOTE = 128
+
+LINGERS = 0.5
+"""Seconds from the half to the whole end of a connection whose body was not read, by the source of Go's server."""
 
 
 def base36(number: int) -> str:
@@ -117,7 +121,21 @@ class Gateway(Node):
         if await self._drain(ask):
             return self._redirected(ask, bucket.key.name, name)
         # Go answers 307 without reading on, and closes: a client that is still sending meets a reset before it reads.
+        if self.ais.early_redirect:
+            await self._redirect_early(ask, bucket.key.name, name)
         raise Unanswered
+
+    async def _redirect_early(self, ask: Ask, bucket: str, name: str) -> None:
+        """All that Go's server does before that reset: it answers, closes its half, and waits for half a second."""
+        transport = ask.request.transport
+        if transport is None:
+            return
+        answer = self._redirected(ask, bucket, name, close=True)
+        await answer.prepare(ask.request)
+        await answer.write_eof()
+        transport.pause_reading()
+        transport.write_eof()
+        await anyio.sleep(LINGERS)
 
     async def _drain(self, ask: Ask) -> bool:
         """Read a body that nobody wants, as far as Go does. False: there is more of it."""

@@ -119,7 +119,7 @@ async def test_trust_is_in_the_weakest_key(client: aetcd.Client, prefix: str) ->
                 raise OutcomeUnknown("no answer")
             return await super().send(request, **settings)  # type: ignore[arg-type]
 
-    v2 = V2(Channels(client._pool, client._v2._channel.auth))
+    v2 = V2(Channels(client._pool, client.v2._channel.auth))
     lease = V2KeySpace(v2, "").lease()
     await lease.begin(30)
     for name in ("first", "last"):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 from told import Told, playing, settle, take
 
 from aetcd.errors import ConnectFailed, HistoryLost, PermissionDenied
@@ -222,7 +222,7 @@ async def test_the_heir_is_who_is_next_for_certain(told: Told) -> None:
     assert line.heir(two) is three
     line.leave(three)
     assert line.heir(two) is None, "it has left: its entry is on its way out"
-    assert line.heir(Place(evolve(second, created_revision=99), alone, lambda: None)) is None
+    assert line.heir(Place(replace(second, created_revision=99), alone, lambda: None)) is None
 
 
 async def test_an_observer_never_goes_back(told: Told) -> None:

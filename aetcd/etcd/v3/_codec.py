@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+import msgspec
 
 from aetcd._wire.decode import encode
 from aetcd._wire.message import Effect, Request, Response
@@ -39,8 +39,7 @@ _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 _INT64 = 1 << 63
 
 
-@frozen(kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of the gateway.
 
     operation: Its name in errors and traces.

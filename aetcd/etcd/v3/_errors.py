@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from attrs import frozen
 
 from aetcd._wire.message import Response, Verdict
 from aetcd.errors import (
@@ -185,8 +184,7 @@ _BY_STATUS: dict[int, _Meaning] = {
 _UNIMPLEMENTED = 12
 
 
-@frozen
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """A refusal as the server wrote it.
 
     code: gRPC code; None where the text is not etcd's but a proxy's or Go's HTTP server's.

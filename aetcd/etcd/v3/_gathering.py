@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
 from attrs import define, field
 
 from aetcd._transport.supervisor import Job
@@ -36,11 +37,10 @@ class Waits(Protocol):
 W = TypeVar("W", bound=Waits)
 
 
-@define(eq=False)
-class Batch(Generic[W]):
+class Batch(msgspec.Struct, Generic[W], eq=False):
     """What travels together: each key once, with those who wait for it."""
 
-    pieces: dict[bytes, list[W]] = field(factory=dict)
+    pieces: dict[bytes, list[W]] = msgspec.field(default_factory=dict)
     size: int = 0
     job: Job | None = None
 

@@ -11,7 +11,8 @@ from itertools import chain
 from math import inf
 from typing import Any, Generic, TypeVar
 
-from attrs import define, evolve
+import msgspec
+from attrs import evolve
 
 from aetcd._transport.calls import closed_error
 from aetcd._transport.timeouts import LEAST, Timeout
@@ -42,8 +43,7 @@ TO_ALL = (Unauthenticated, ServerUnavailable, NoLeader, TooManyRequests)
 A = TypeVar("A")
 
 
-@define(eq=False)
-class Item:
+class Item(msgspec.Struct, eq=False):
     """An operation that waits.
 
     deadline: By the loop's clock.

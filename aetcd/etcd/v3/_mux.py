@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 from attrs import define, field
 
 from aetcd._wire.framing import JSONValues
@@ -51,8 +52,7 @@ class Watcher(Protocol):
         ...
 
 
-@define(eq=False)
-class _Place:
+class _Place(msgspec.Struct, eq=False):
     watcher: Watcher
     stands: bool = False
     asks: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attrs import field, frozen
+import msgspec
 
 from aetcd.etcd.v3._codec import Key, Wire, bytes_of, key_range, whole
 
@@ -111,25 +111,29 @@ def delete_wire(
     return message
 
 
-@frozen
-class Get:
-    """Reads a range within a transaction; the fields are those of `V3.range`. The answer is a `RangeResponse`."""
+class _OnKey(msgspec.Struct, frozen=True):
+    """The key may be given without its name; all else has to be named."""
 
     key: Key
-    range_end: Key | None = field(default=None, kw_only=True)
-    prefix: bool = field(default=False, kw_only=True)
-    from_key: bool = field(default=False, kw_only=True)
-    limit: int = field(default=0, kw_only=True)
-    revision: int = field(default=0, kw_only=True)
-    sort_by: SortBy | None = field(default=None, kw_only=True)
-    descending: bool = field(default=False, kw_only=True)
-    keys_only: bool = field(default=False, kw_only=True)
-    count_only: bool = field(default=False, kw_only=True)
-    serializable: bool = field(default=False, kw_only=True)
-    min_mod_revision: int = field(default=0, kw_only=True)
-    max_mod_revision: int = field(default=0, kw_only=True)
-    min_create_revision: int = field(default=0, kw_only=True)
-    max_create_revision: int = field(default=0, kw_only=True)
+
+
+class Get(_OnKey, frozen=True, kw_only=True):
+    """Reads a range within a transaction; the fields are those of `V3.range`. The answer is a `RangeResponse`."""
+
+    range_end: Key | None = None
+    prefix: bool = False
+    from_key: bool = False
+    limit: int = 0
+    revision: int = 0
+    sort_by: SortBy | None = None
+    descending: bool = False
+    keys_only: bool = False
+    count_only: bool = False
+    serializable: bool = False
+    min_mod_revision: int = 0
+    max_mod_revision: int = 0
+    min_create_revision: int = 0
+    max_create_revision: int = 0
 
     def to_wire(self) -> Wire:
         """As an operation of a transaction. Raises ValueError and TypeError for bad fields."""
@@ -154,16 +158,17 @@ class Get:
         }
 
 
-@frozen
-class Put:
+class _OnKeyAndValue(_OnKey, frozen=True):
+    value: Key
+
+
+class Put(_OnKeyAndValue, frozen=True, kw_only=True):
     """Writes a key within a transaction; the fields are those of `V3.put`. The answer is a `PutResponse`."""
 
-    key: Key
-    value: Key
-    lease: int = field(default=0, kw_only=True)
-    prev_kv: bool = field(default=False, kw_only=True)
-    ignore_value: bool = field(default=False, kw_only=True)
-    ignore_lease: bool = field(default=False, kw_only=True)
+    lease: int = 0
+    prev_kv: bool = False
+    ignore_value: bool = False
+    ignore_lease: bool = False
 
     def to_wire(self) -> Wire:
         """As an operation of a transaction. Raises ValueError and TypeError for bad fields."""
@@ -171,17 +176,15 @@ class Put:
         return {"request_put": message}
 
 
-@frozen
-class Delete:
+class Delete(_OnKey, frozen=True, kw_only=True):
     """Deletes a range within a transaction; the fields are those of `V3.delete_range`, the answer its
     `DeleteRangeResponse`.
     """
 
-    key: Key
-    range_end: Key | None = field(default=None, kw_only=True)
-    prefix: bool = field(default=False, kw_only=True)
-    from_key: bool = field(default=False, kw_only=True)
-    prev_kv: bool = field(default=False, kw_only=True)
+    range_end: Key | None = None
+    prefix: bool = False
+    from_key: bool = False
+    prev_kv: bool = False
 
     def to_wire(self) -> Wire:
         """As an operation of a transaction. Raises ValueError and TypeError for bad fields."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import msgspec
 from anyio import to_thread
-from attrs import define, field, frozen
+from attrs import define, field
 
 from aetcd._wire.message import Effect
 from aetcd.errors import DecodeError
@@ -33,8 +33,7 @@ Progress = Callable[[int, int], object]
 WRITE_AT_ONCE = 1 << 20  # bytes: the hop to a thread costs as much as reading some ten thousand
 
 
-@frozen(kw_only=True)
-class SavedSnapshot:
+class SavedSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot that was saved whole: `etcdutl snapshot restore` takes the file.
 
     size: Bytes of the database; the file is longer by its checksum.

@@ -46,8 +46,7 @@ TXN = Route(operation="v3 txn", path="/kv/txn", effect=Effect.ONCE, guarded=True
 _Relation = Literal["EQUAL", "NOT_EQUAL", "GREATER", "LESS"]
 
 
-@frozen
-class Compare:
+class Compare(msgspec.Struct, frozen=True):
     """What the server is to check: made by comparing a `Value`, `Version`, `CreateRevision`, `ModRevision` or `Lease`.
 
     On a range it holds where it holds for every key in it, so also where there is none. A missing key has version,
@@ -142,8 +141,7 @@ class Lease(_Subject):
     target = "lease"
 
 
-@frozen(kw_only=True)
-class Txn:
+class Txn(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction as a value, and as an operation within another.
 
     when: All must hold.
