@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from aetcd.errors import ConfigError
 
@@ -41,6 +41,10 @@ class Timeout:
     total: float = field(default=10.0, validator=_seconds)
     connect: float | None = field(default=None, validator=_seconds)
     read: float | None = field(default=None, validator=_seconds)
+    # Requests that share their way must have the same; looked at for each, so made once.
+    pace: tuple[float | None, float | None] = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: (self.connect, self.read), takes_self=True)
+    )
 
     @classmethod
     def of(cls, value: Timeout | float) -> Timeout:

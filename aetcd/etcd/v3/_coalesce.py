@@ -59,11 +59,13 @@ class _Reads(Lane[Found]):
         operations: list[Wire] = [{"request_range": self._operation(key)} for key in batch.pieces]
         body = await self._transact(operations, Effect.READ, limits)
         told = decode(body, _ReadAnswer)
+        revision = told.header.revision
         kvs = [answer.response_range.kvs for answer in told.responses]
-        found = [(kv[0] if kv else None, told.header.revision) for kv in kvs]
-        for key, (read, _) in zip(batch.pieces, found, strict=False):
-            if _large(read):
-                self._solo.learn(key, apart=True)
+        found: list[Found] = [(kv[0] if kv else None, revision) for kv in kvs]
+        if len(body) > LARGE:  # or no value can be
+            for key, (read, _) in zip(batch.pieces, found, strict=False):
+                if _large(read):
+                    self._solo.learn(key, apart=True)
         return found
 
     def lost(self, item: Item, reason: AetcdError) -> AetcdError:

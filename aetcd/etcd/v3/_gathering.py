@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -38,16 +38,19 @@ W = TypeVar("W", bound=Waits)
 
 
 class Batch(msgspec.Struct, Generic[W], eq=False):
-    """What travels together: each key once, with those who wait for it."""
+    """What travels together: each key once, with those who wait for it.
+
+    members: All who wait, in the order of their calls.
+    """
 
     pieces: dict[bytes, list[W]] = msgspec.field(default_factory=dict)
-    size: int = 0
+    members: list[W] = msgspec.field(default_factory=list)
     job: Job | None = None
 
     @property
-    def members(self) -> Iterator[W]:
-        """All who wait, in the order of their operations."""
-        return (member for members in self.pieces.values() for member in members)
+    def size(self) -> int:
+        """How many wait."""
+        return len(self.members)
 
 
 @define(eq=False)
@@ -102,11 +105,14 @@ class Gathering(Generic[W]):
         batch = self._choose()
         if batch.size == 0 or (batch.size == 1 and self.alone + self.batches >= self._slots):
             return None
-        for item in batch.members:
-            del self.waiting[item]
+        if batch.size == len(self.waiting):  # as nearly always
+            self.waiting = {}
+        else:
+            for item in batch.members:
+                del self.waiting[item]
         if batch.size == 1:
             self.crowded = self.batches > 0
-            self.set_off(next(batch.members).key)
+            self.set_off(batch.members[0].key)
             return batch
         self.crowded = True
         self.batches += 1
@@ -119,24 +125,25 @@ class Gathering(Generic[W]):
         # Half of all, under way ones included: so two batches of one size form, and stay, and take turns.
         room = max(TOGETHER, -(-(len(self.waiting) + self.aboard) // IN_FLIGHT))
         batch: Batch[W] = Batch()
-        pieces, weight = batch.pieces, 0
+        pieces, members, weight = batch.pieces, batch.members, 0
         held = set() if self.shared else set(self.held)
         pace = next(iter(self.waiting)).pace
         for item in self.waiting:
-            if item.key in held or item.pace != pace:
-                held.add(item.key)  # nor may a later write of this key go before it
+            key = item.key
+            if key in held or item.pace != pace:
+                held.add(key)  # nor may a later write of this key go before it
                 continue
-            if item.key not in pieces:
+            if key not in pieces:
                 weight += item.weight
                 if pieces and (len(pieces) == self.limit or weight > HEAVY):
                     break
-                pieces[item.key] = [item]
+                pieces[key] = [item]
             elif self.shared:
-                pieces[item.key].append(item)
+                pieces[key].append(item)
             else:
                 continue
-            batch.size += 1
-            if batch.size == room:
+            members.append(item)
+            if len(members) == room:
                 break
         return batch
 

@@ -9,6 +9,7 @@ from copy import copy
 from functools import partial
 from itertools import chain
 from math import inf
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -108,11 +109,13 @@ class Lane(ABC, Generic[A]):
 
     async def _wait(self, key: bytes, call: Any, weight: int, limits: Timeout) -> A:
         loop = asyncio.get_running_loop()
-        pace, deadline = (limits.connect, limits.read), loop.time() + limits.total
-        item = Item(key, weight, pace, call, limits, deadline, loop.create_future())
+        deadline = loop.time() + limits.total
+        item = Item(key, weight, limits.pace, call, limits, deadline, loop.create_future())
         self._gathering.add(item)
-        self._set_alarm(deadline)
-        self._look()
+        if self._alarm is None or self._alarm.when() > deadline:
+            self._set_alarm(deadline)
+        if not self._flushing:
+            self._look()
         try:
             told = await item.told
             if told is None:
@@ -155,7 +158,7 @@ class Lane(ABC, Generic[A]):
                 item.tell(own(e))
         while batch := self._gathering.take():
             if batch.size == 1:
-                self._send_off(next(batch.members))
+                self._send_off(batch.members[0])
                 continue
             for item in batch.members:
                 item.batch = batch
@@ -173,6 +176,7 @@ class Lane(ABC, Generic[A]):
     async def _carry(self, batch: Batch[Item]) -> None:
         """Send a batch, and tell everybody what came of it."""
         refusal: ServerError | None = None
+        all_told = False
         try:
             answers = await self.together(batch, self._limits(batch))
             if len(answers) != len(batch.pieces):
@@ -180,6 +184,7 @@ class Lane(ABC, Generic[A]):
             for members, answer in zip(batch.pieces.values(), answers, strict=True):
                 for item in members:
                     item.tell(answer)
+            all_told = True
         except ServerError as e:
             refusal = e
         except AetcdError as e:
@@ -196,10 +201,11 @@ class Lane(ABC, Generic[A]):
             batch.job = None
             if refusal is not None:
                 self._take_apart(batch, refusal)
-            # Who has not been told yet: the work was cancelled since the client closes.
-            for item in batch.members:
-                if item.batch is batch and not item.told.done():
-                    item.tell(self.lost(item, closed_error()))
+            if not all_told:
+                # Who has not been told yet: the work was cancelled since the client closes.
+                for item in batch.members:
+                    if item.batch is batch:
+                        item.tell(self.lost(item, closed_error()))
             self._look()
             self._set_alarm(inf)
 
@@ -221,7 +227,7 @@ class Lane(ABC, Generic[A]):
 
     def _limits(self, batch: Batch[Item]) -> Timeout:
         """The longest of its callers'; each has his own beside."""
-        longest = max(batch.members, key=lambda item: item.deadline)
+        longest = max(batch.members, key=attrgetter("deadline"))
         left = longest.deadline - asyncio.get_running_loop().time()
         return evolve(longest.limits, total=max(LEAST, left))
 
