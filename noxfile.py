@@ -71,7 +71,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """aetcd beside its peers and the floors, in one run, into benchmarks/results; `-- --help` names the options."""
-    session.install("-e", ".[server]", "matplotlib>=3.9")
+    session.install("-e", ".[server,aistore]", "matplotlib>=3.9")
     venvs = session.cache_dir / "bench-peers"
     for adapter in sorted(Path("benchmarks/peers").glob("*.py")):
         needs = nox.project.load_toml(adapter).get("dependencies") if "# /// script" in adapter.read_text() else None
@@ -83,3 +83,6 @@ def bench(session: nox.Session) -> None:
             session.run(*install, external=True, success_codes=range(256))
     folders = ["--venvs", str(venvs.resolve()), "--results", "benchmarks/results"]
     session.run("python", "-m", "benchmarks", *folders, *session.posargs)
+    if not session.posargs:  # which are those of the first
+        for other in ("feeds", "objects"):
+            session.run("python", "-m", f"benchmarks.{other}", *folders)

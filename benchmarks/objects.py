@@ -1,69 +1,56 @@
 """What a large object of AIStore costs both ways: `python -m benchmarks.objects`.
 
 No AIStore can be installed, so that the cluster is the tests' double, in a process of its own; it makes the bytes as
-they are read, and hashes and forgets what is put. Each row is measured in a fresh process, so that the memory of one is
-not that of another. aetcd finds the target, would go on where a connection broke, and compares the checksum of what it
-reads (a row without that stands beside it); the plain loop of aiohttp does no more than it must: it follows the
-redirect, and counts bytes.
+they are read, and hashes and forgets what is put. aetcd finds the target, would go on where a connection broke, and
+compares the checksum of what it reads (without that it stands beside itself). The plain loop of aiohttp does no more
+than it must: it follows the redirect, and counts bytes. The SDK of PyPI reads in pieces of 32 KiB, compares nothing,
+and puts bytes or a file; the one that all three put has no blocks, so that no disk is read.
+
+The SDK sends a put to the gateway first, body and all, and goes on where that points. Go's server does not read such a
+body: it answers, and closes half a second later, for which the SDK waits. So does the double here.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import subprocess
+import os
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+from argparse import Namespace
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import aiohttp
-from attrs import asdict, evolve, frozen
 from yarl import URL
 
 from aetcd.aistore import AIStore, Object
+from benchmarks.contest import (
+    Contestant,
+    Figures,
+    Gauge,
+    Row,
+    about,
+    arguments,
+    compete,
+    double,
+    peer,
+    stand,
+    tell,
+    transferred,
+)
+from benchmarks.results import Results
 
+MODULE = "benchmarks.objects"
 BUCKET, THERE, NEW, SMALL = "bench", "there", "new", "small"
 PIECE = 1 << 20
-MIB = float(1 << 20)
-
-
-@frozen(kw_only=True)
-class Figures:
-    """One row.
-
-    size, seconds: Of the whole transfer.
-    cpu: Seconds of this process's own.
-    memory: Bytes at the highest above the start, by the resident size.
-    """
-
-    name: str
-    size: int
-    seconds: float
-    cpu: float
-    memory: int
-
-    def __str__(self) -> str:
-        megabytes = self.size / MIB
-        each = self.cpu / megabytes * 1e6
-        return f"{self.name:28}{self.seconds:9.2f}{megabytes / self.seconds:9.0f}{each:9.0f}{self.memory / MIB:9.1f}"
-
-
-HEAD = f"{'':28}{'seconds':>9}{'MiB/s':>9}{'us/MiB':>9}{'MiB more':>9}"
-
-
-def resident(line: str) -> int:
-    """Bytes of this process: `VmRSS` are those now, `VmHWM` the most since the start or `forget_peak`."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(told.split()[1]) for told in status.splitlines() if told.startswith(line)) * 1024
-
-
-def forget_peak() -> None:
-    """What the imports took for a moment must not hide what a transfer takes."""
-    Path("/proc/self/clear_refs").write_text("5")
+COLUMNS = {
+    "MiB/s": "per second",
+    "CPU us/MiB": "CPU us",
+    "double's CPU us/MiB": "server us",
+    "MiB more": "memory MB",
+}
+TEXT = "A large object of AIStore both ways, at the tests' double: MiB/s hold its share, the CPU is the client's own."
 
 
 async def pieces(size: int) -> AsyncIterator[bytes]:
@@ -73,7 +60,7 @@ async def pieces(size: int) -> AsyncIterator[bytes]:
         yield piece[: size - start]
 
 
-# The two clients
+# The clients, each in a process of its own
 
 
 async def count(source: AsyncIterator[bytes]) -> int:
@@ -83,20 +70,34 @@ async def count(source: AsyncIterator[bytes]) -> int:
     return read
 
 
+async def measured(transfer: Awaitable[int | None], size: int, double: int) -> Figures:
+    """What a transfer takes; a get tells how much it read."""
+    with Gauge(double) as gauge:
+        read = await transfer
+    return transferred(gauge, size, size if read is None else read)
+
+
 async def aetcd_get(large: Object, *, verify: bool) -> int:
     async with large.get(verify=verify) as reader:
         return await count(reader)
 
 
-async def aetcd_row(url: str, what: str, size: int) -> Figures:
-    """One row of aetcd's, with its connections warm."""
-    async with AIStore(url) as ais:
-        bucket = ais.bucket(BUCKET)
-        await bucket.object(SMALL).put(b"x", checksum="xxhash")
-        await bucket.object(SMALL).read()
-        if what == "put":
-            return await measured(bucket.object(NEW).put(pieces(size), length=size), size)
-        return await measured(aetcd_get(bucket.object(THERE), verify=what == "get, checked"), size)
+def measure_aetcd(
+    *, url: str, double: int, bucket: str, name: str, way: str, size: int, file: str, verify: bool = True
+) -> Figures:
+    """This project, with its connections warm."""
+
+    async def measure() -> Figures:
+        async with AIStore(url) as ais:
+            small, large = ais.bucket(bucket).object(SMALL), ais.bucket(bucket).object(name)
+            await small.put(b"x", checksum="xxhash")
+            await small.read()
+            if way == "get":
+                return await measured(aetcd_get(large, verify=verify), size, double)
+            put = large.put(Path(file)) if way == "file" else large.put(pieces(size), length=size)
+            return await measured(put, size, double)
+
+    return asyncio.run(measure())
 
 
 async def aiohttp_get(session: aiohttp.ClientSession, url: str) -> int:
@@ -105,99 +106,79 @@ async def aiohttp_get(session: aiohttp.ClientSession, url: str) -> int:
         return await count(answer.content.iter_any().__aiter__())
 
 
-async def aiohttp_put(session: aiohttp.ClientSession, url: str, size: int) -> None:
+async def aiohttp_put(
+    session: aiohttp.ClientSession, url: str, size: int, data: AsyncIterator[bytes] | IO[bytes]
+) -> None:
     async with session.put(url, allow_redirects=False) as found:
         place = URL(found.headers["Location"], encoded=True)
-    async with session.put(place, data=pieces(size), headers={"Content-Length": str(size)}) as answer:
+    async with session.put(place, data=data, headers={"Content-Length": str(size)}) as answer:
         answer.raise_for_status()
 
 
-async def aiohttp_row(url: str, what: str, size: int) -> Figures:
-    """One row of the plain loop's."""
-    async with aiohttp.ClientSession(f"{url}/v1/objects/{BUCKET}/", timeout=aiohttp.ClientTimeout()) as session:
-        await aiohttp_put(session, SMALL, 1)
-        await aiohttp_get(session, SMALL)
-        if what == "put":
-            return await measured(aiohttp_put(session, NEW, size), size)
-        return await measured(aiohttp_get(session, THERE), size)
+def measure_aiohttp(*, url: str, double: int, bucket: str, name: str, way: str, size: int, file: str) -> Figures:
+    """The floor, with its connections warm."""
+
+    async def measure(file: IO[bytes]) -> Figures:
+        address = f"{url}/v1/objects/{bucket}/"
+        async with aiohttp.ClientSession(address, timeout=aiohttp.ClientTimeout()) as session:
+            await aiohttp_put(session, SMALL, 1, pieces(1))
+            await aiohttp_get(session, SMALL)
+            if way == "get":
+                return await measured(aiohttp_get(session, name), size, double)
+            return await measured(
+                aiohttp_put(session, name, size, file if way == "file" else pieces(size)), size, double
+            )
+
+    with Path(file).open("rb") as opened:
+        return asyncio.run(measure(opened))
 
 
-CLIENTS: dict[str, Callable[[str, str, int], Coroutine[Any, Any, Figures]]] = {
-    "aetcd": aetcd_row,
-    "aiohttp": aiohttp_row,
-}
-ROWS = (("get, checked", "aetcd"), ("get", "aetcd"), ("get", "aiohttp"), ("put", "aetcd"), ("put", "aiohttp"))
-
-
-async def measured(transfer: Awaitable[int | None], size: int) -> Figures:
-    """What a transfer takes; a get tells how much it read."""
-    forget_peak()
-    before, began, used = resident("VmRSS"), time.perf_counter(), time.process_time()
-    read = await transfer
-    seconds, cpu = time.perf_counter() - began, time.process_time() - used
-    if read is not None and read != size:
-        raise SystemExit(f"{read} of {size} bytes were read")
-    return Figures(name="", size=size, seconds=seconds, cpu=cpu, memory=resident("VmHWM") - before)
-
-
-# Processes
+# The double, and the program
 
 
 async def serve(size: int) -> None:
-    """The cluster, until its input ends."""
+    """A cluster of today's with an object of this size."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from doubles.aistore import AIStoreDouble
 
-    async with AIStoreDouble("3.3", keep_large=False) as double:
-        double.create(BUCKET)
-        double.generate(BUCKET, THERE, size=size)
-        print(double.url, flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+    cluster = AIStoreDouble("current", keep_large=False, early_redirect=True)
+    cluster.create(BUCKET)
+    cluster.generate(BUCKET, THERE, size=size)
+    await stand(cluster)
 
 
-@contextmanager
-def cluster(size: int) -> Iterator[str]:
-    """Its URL."""
-    command = [sys.executable, "-m", "benchmarks.objects", "--size", str(size), "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.stdin.close()
+def rows(size: int, file: Path, venvs: Path | None) -> Sequence[Row]:
+    """All of them."""
+    floor = Contestant("raw aiohttp", "floor", MODULE, "measure_aiohttp", "aiohttp")
+    ours = Contestant("aetcd", "ours", MODULE, "measure_aetcd", "aetcd-http")
+    unchecked = ours._replace(name="aetcd, verify=False", settings={"verify": False})
+    sdk = peer("aistore", venvs)
+    given = {"bucket": BUCKET, "size": size, "file": str(file)}
+    return [
+        Row("get", given | {"way": "get", "name": THERE}, [floor, ours, unchecked, sdk]),
+        Row("put, a stream", given | {"way": "stream", "name": NEW}, [floor, ours, sdk]),
+        Row("put, a file", given | {"way": "file", "name": NEW}, [floor, ours, sdk]),
+    ]
 
 
-def in_a_process(what: str, client: str, size: int, url: str) -> Figures:
-    """One row, in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.objects", "--row", what, "--client", client, "--size", str(size)]
-    told = subprocess.run([*command, "--url", url], check=True, stdout=subprocess.PIPE, text=True).stdout
-    found: dict[str, Any] = json.loads(told)
-    return Figures(**found)
-
-
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.objects", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each row is measured (%(default)s)")
+def options(given: Sequence[str] | None = None) -> Namespace:
+    parser = arguments("objects", __doc__)
     parser.add_argument("--size", type=int, default=1 << 30, help="bytes of the object (%(default)s)")
-    parser.add_argument("--row", help=argparse.SUPPRESS)
-    parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(given)
 
 
-def main(options: argparse.Namespace) -> None:
-    if options.serve:
-        asyncio.run(serve(options.size))
-    elif options.row:
-        figures = asyncio.run(CLIENTS[options.client](options.url, options.row, options.size))
-        print(json.dumps(asdict(evolve(figures, name=f"{options.row}, {options.client}"))))
-    else:
-        with cluster(options.size) as url:
-            print(HEAD)
-            for _ in range(options.rounds):
-                for what, client in ROWS:
-                    print(in_a_process(what, client, options.size, url), flush=True)
+def main(given: Namespace) -> None:
+    if given.serve:
+        asyncio.run(serve(given.size))
+        return
+    results = Results(about=about(f"{given.rounds} rounds of {given.size:,} bytes"))
+    with tempfile.NamedTemporaryFile() as file:
+        os.truncate(file.fileno(), given.size)
+        with double(MODULE, "--serve", "--size", str(given.size)) as cluster:
+            field = rows(given.size, Path(file.name), given.venvs)
+            compete(field, cluster, rounds=given.rounds, into=results)
+    tell(results, given, module="objects", text=TEXT, columns=COLUMNS)
 
 
 if __name__ == "__main__":
-    main(arguments())
+    main(options())

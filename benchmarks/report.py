@@ -9,6 +9,7 @@ import msgspec
 from benchmarks.goals import goals
 from benchmarks.results import Results, Spread
 from benchmarks.rows import GROWTH
+from benchmarks.tables import line, number, spread
 
 __all__ = ["as_json", "as_markdown"]
 
@@ -40,20 +41,20 @@ def _short(results: Results) -> Iterator[str]:
     header = ["", "", *names, *(["best peer"] if results.peers else [])]
     yield "## In short\n"
     yield "CPU is the client's, for an operation. The best peer is the one that is best in the first figure.\n"
-    yield _line(header)
-    yield _line(["-"] * len(header))
+    yield line(header)
+    yield line(["-"] * len(header))
     for row, figures in results.figures.items():
         shown = figures[:2]
         cells = [_cell(results, row, name, shown) for name in names]
         if results.peers:
             cells.append(_best(results, row, shown))
-        yield _line([row, " / ".join(shown), *cells])
+        yield line([row, " / ".join(shown), *cells])
     yield ""
 
 
 def _cell(results: Results, row: str, name: str, figures: Sequence[str]) -> str:
     found = [results.spread(row, name, figure) for figure in figures]
-    return " / ".join(_number(one.middle) for one in found if one) or "-"
+    return " / ".join(number(one.middle) for one in found if one) or "-"
 
 
 def _best(results: Results, row: str, figures: Sequence[str]) -> str:
@@ -80,9 +81,9 @@ def _growth(results: Results) -> Iterator[str]:
     yield "## Growth\n\nThe cost of one, against how many there are; flat is a straight line for all.\n"
     for growth in GROWTH:
         costs = {size: Spread.of(found) for size, found in results.growth[growth.name].items()}
-        yield _line([growth.name, *(f"{size:,}" for size in costs)])
-        yield _line(["-"] * (len(costs) + 1))
-        yield _line([growth.figure, *(_spread(cost) for cost in costs.values())]) + "\n"
+        yield line([growth.name, *(f"{size:,}" for size in costs)])
+        yield line(["-"] * (len(costs) + 1))
+        yield line([growth.figure, *(spread(cost) for cost in costs.values())]) + "\n"
 
 
 def _rows(results: Results) -> Iterator[str]:
@@ -90,26 +91,9 @@ def _rows(results: Results) -> Iterator[str]:
     for row, found in results.rows.items():
         figures = results.figures[row]
         yield f"### {row}\n"
-        yield _line(["", *figures])
-        yield _line(["-"] * (len(figures) + 1))
+        yield line(["", *figures])
+        yield line(["-"] * (len(figures) + 1))
         for name, measured in found.items():
-            cells = [_spread(results.spread(row, name, figure)) for figure in figures]
-            yield _line([name, measured, *cells[1:]] if isinstance(measured, str) else [name, *cells])
+            cells = [spread(results.spread(row, name, figure)) for figure in figures]
+            yield line([name, measured, *cells[1:]] if isinstance(measured, str) else [name, *cells])
         yield ""
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _spread(found: Spread | None) -> str:
-    if found is None:
-        return ""
-    if found.low == found.high:
-        return _number(found.middle)
-    return f"{_number(found.middle)} [{_number(found.low)}-{_number(found.high)}]"
-
-
-def _number(figure: float) -> str:
-    """Three digits that say something."""
-    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"

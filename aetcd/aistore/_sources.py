@@ -16,7 +16,7 @@ from aetcd.aistore._arguments import check_count
 
 __all__ = ["Content", "Pieces", "Source", "as_source"]
 
-PIECE = 256 * 1024  # bytes of a file at a time
+PIECE = 512 * 1024  # bytes of a file at a time
 IN_MEMORY = 64 * 1024  # bytes at a time of what is in memory already
 
 Content = bytes | bytearray | memoryview | os.PathLike[str] | IO[bytes] | AsyncIterable[bytes]

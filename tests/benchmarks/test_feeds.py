@@ -11,16 +11,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import aiohttp
 import pytest
+from doubles.couchdb import CouchDBDouble
 
 from benchmarks import contest
 from benchmarks.contest import Contestant, Double, Row, compete, read_rows, tell, turn
 from benchmarks.contract import Absent
+from benchmarks.feeds import Recorder
 from benchmarks.results import Results
 
 ROOT = Path(__file__).parents[2]
-ROWS = ["_changes, continuous", "_changes, normal", "_db_updates, continuous"]
+FEEDS = ["_changes, continuous", "_changes, normal", "_db_updates, continuous"]
+ROWS = [*FEEDS, *(f"{feed}, recorded" for feed in FEEDS)]
 MEASURED = ["raw aiohttp", "aetcd"]
+HEADERS = {"Authorization": "Basic YWRtaW46c2VjcmV0"}
 COUNT = 130  # more than the first rows, which are read twice
 
 
@@ -31,9 +36,9 @@ class Told(NamedTuple):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """One run of two rounds, with no peer installed."""
+    """One run of one round, with no peer installed."""
     folder, venvs = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("venvs")
-    sizes = ["--rounds", "2", "--count", str(COUNT), "--venvs", str(venvs), "--results", str(folder)]
+    sizes = ["--rounds", "1", "--count", str(COUNT), "--venvs", str(venvs), "--results", str(folder)]
     command = [sys.executable, "-m", "benchmarks.feeds", "--json", *sizes]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -41,11 +46,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 
 def test_every_feed_has_the_figures_of_every_client(told: Told) -> None:
-    """All rows that were asked for, in each round, with the CPU of the client and of the double."""
+    """All rows that were asked for, with the CPU of the client and of the double."""
     assert list(told.printed["rows"]) == ROWS
     for found in told.printed["rows"].values():
         for name in MEASURED:
-            assert [once["operations"] for once in found[name]] == [COUNT, COUNT]
+            assert [once["operations"] for once in found[name]] == [COUNT]
             assert all(once[figure] > 0 for once in found[name] for figure in ("wall", "cpu", "server"))
 
 
@@ -70,6 +75,23 @@ def test_results_are_written_as_json_and_as_tables(told: Told) -> None:
         assert sum(line.startswith(f"| {name} |") for line in lines) == len(ROWS)
 
 
+async def test_recorded_feed_is_asked_for_once_and_sent_whole_to_all() -> None:
+    """However else it is asked for; what is no feed is passed on each time."""
+    couch = CouchDBDouble(admin=("admin", "secret"))
+    couch.create("bench")
+    for number in range(3):
+        couch.write("bench", {"_id": f"doc-{number}"})
+    async with Recorder(couch) as recorder, aiohttp.ClientSession(headers=HEADERS) as session:
+        for path in ("_changes?limit=2", "_changes?feed=normal&limit=2&heartbeat=1000", "_changes?limit=3", "", ""):
+            async with session.get(f"{recorder.url}/bench{'/' if path else ''}{path}") as answer:
+                assert answer.status == 200
+                told = await answer.json(content_type=None)
+                if path:
+                    assert len(told["results"]) == (3 if path.endswith("3") else 2)
+        asked = [f"{seen.path}?{seen.query}" for seen in couch.requests]
+    assert asked == ["/bench/_changes?limit=2", "/bench/_changes?limit=3", "/bench?", "/bench?"]
+
+
 # What contests share
 
 
@@ -89,20 +111,21 @@ def test_peer_whose_environment_is_broken_stands_there_with_the_reason(tmp_path:
 
 
 def test_everyone_goes_first_in_turn_and_who_failed_once_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three rounds of three, of whom `b` fails in the second; its other figures are not shown."""
+    """Three rounds after one that is not counted; `b` fails in the second of them, and shows no other figures."""
     asked: list[str] = []
 
     def ask(one: Contestant, given: Mapping[str, Any]) -> dict[str, Any]:
         asked.append(one.name)
         assert given == {"count": 7, "url": "http://double", "double": 4711}
-        fails = one.name == "b" and asked.count("b") == 2
+        fails = one.name == "b" and asked.count("b") == 3
         return {"version": "1", **({"reason": "failed: why"} if fails else {"figures": {"operations": 7}})}
 
     monkeypatch.setattr(contest, "_ask", ask)
     results = Results(about={})
     field = [contestant(name) for name in "abc"]
-    compete([Row("row", {"count": 7}, field)], Double("http://double", 4711), rounds=3, into=results)
-    assert "".join(asked) == "abc" + "bca" + "ca"
+    row = Row("row", {"count": 7}, field, warm=True)
+    compete([row], Double("http://double", 4711), rounds=3, into=results)
+    assert "".join(asked) == "cab" + "abc" + "bca" + "ca"
     assert results.rows["row"] == {"a": [{"operations": 7}] * 3, "b": "failed: why", "c": [{"operations": 7}] * 3}
 
 
