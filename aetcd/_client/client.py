@@ -191,9 +191,10 @@ class Client(Keys, Directories, Watching, Recipes):
             tracer=tracer,
             rng=rng,
         )
+        self._spawn = self._pool.spawn
         self._discovery: Discovery | None = None
         if source is not None:
-            use, spawn = self._pool.configure, self._pool.spawn
+            use, spawn = self._pool.configure, self._spawn
             self._discovery = Discovery(source=source, use=use, spawn=spawn, secure=tls is not None, fallback=not alone)
         self._membership = None if interval is None else Membership(self._pool, self._read_members, interval)
         self._namespace = namespace
@@ -312,7 +313,7 @@ class Client(Keys, Directories, Watching, Recipes):
             await self._pool.prepared()
             return (await self._choose()).space.lease()
 
-        session = Session(ttl, lease=lease, spawn=self._pool.spawn, peers=lambda: self._pool.peers, clock=self._clock)
+        session = Session(ttl, lease=lease, spawn=self._spawn, peers=lambda: self._pool.peers, clock=self._clock)
         self._sessions.add(session)
         return session
 
@@ -322,7 +323,7 @@ class Client(Keys, Directories, Watching, Recipes):
         async def feed() -> Feed:
             return (await self._choose()).space.feed(key, recursive=recursive, type=type)
 
-        watch = Watch(feed, spawn=self._pool.spawn, name=key, timeout=self._pool.timeout.total, **settings)
+        watch = Watch(feed, spawn=self._spawn, name=key, timeout=self._pool.timeout.total, **settings)
         self._watches.add(watch)
         return watch
 

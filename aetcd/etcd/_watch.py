@@ -66,6 +66,9 @@ class Watch:
     was closed. A cancel of a waiting iteration loses no change.
     """
 
+    # There may be ten thousands.
+    __slots__ = ("__weakref__", "_current", "_current_revision", "_given", "_intake", "_make_feed", "_timeout", "name")
+
     def __init__(
         self,
         feed: Callable[[], Awaitable[Feed]],
@@ -80,9 +83,8 @@ class Watch:
         rng: random.Random | None = None,
     ) -> None:
         self.name = name
-        self._make_feed = feed
+        self._make_feed: Callable[[], Awaitable[Feed]] | None = feed  # until it is entered
         self._timeout = timeout
-        self._entered = False
         self._current: tuple[Item, ...] = ()
         self._given = 0
         self._current_revision: int | None = None
@@ -101,7 +103,7 @@ class Watch:
     @property
     def standing(self) -> bool:
         """Whether it was entered and has not ended."""
-        return self._entered and self._intake.state != "ended"
+        return self._make_feed is None and self._intake.state != "ended"
 
     def status(self) -> WatchStatus:
         """How it is."""
@@ -117,12 +119,12 @@ class Watch:
     # The reader's side
 
     async def __aenter__(self) -> Self:
-        if self._entered:
+        make_feed, self._make_feed = self._make_feed, None
+        if make_feed is None:
             raise WatchError("a watch can be entered once: make a new one, with since=")
-        self._entered = True
         try:
             async with asyncio.timeout(None if self._timeout == math.inf else self._timeout):
-                await self._intake.begin(await self._make_feed())
+                await self._intake.begin(await make_feed())
         except TimeoutError as e:
             await self._intake.stop()
             if isinstance(e, AetcdError):
@@ -164,7 +166,7 @@ class Watch:
             yield batch
 
     async def _next_batch(self) -> None:
-        if not self._entered:
+        if self._make_feed is not None:
             raise WatchError("enter the watch with `async with` before reading it")
         batch = await self._intake.get()
         items = batch.items

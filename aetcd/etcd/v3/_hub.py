@@ -61,14 +61,16 @@ class Hub:
 
         Raises ClientClosed.
         """
-        wanted = 1 + bisect_left(LOADS, sum(len(link.mux) for link in self._links) + 1)
-        if len(self._links) < wanted and self._candidates():
-            link = self._open()
-        elif self._links:
-            link = min(self._links, key=lambda link: len(link.mux))
-        else:
+        watches, least = 1, None
+        for link in self._links:
+            watches += link.load
+            if least is None or link.load < least.load:
+                least = link
+        if len(self._links) <= bisect_left(LOADS, watches) and self._candidates():
+            least = self._open()
+        if least is None:
             return False
-        link.add(watch)
+        least.add(watch)
         return True
 
     def _open(self) -> Link:

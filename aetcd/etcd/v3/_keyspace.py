@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -242,12 +243,10 @@ class V3KeySpace:
     def feed(self, key: str, *, recursive: bool, type: Any) -> RangeFeed:
         """The changes of a key, or of it and all under it."""
 
-        def read(kv: KeyValue) -> Node:
-            return self.read(kv, type)
-
-        base = self._bytes(key)
+        read = self.read if type is None else partial(self.read, type=type)
         if not recursive:
             return RangeFeed(key, self.v3.gateway, self.v3, self.server_key(key), None, read, self.hub)
+        base = self._bytes(key)
         first, end = self._under(key)
         if not key or key.endswith("/"):
             return RangeFeed(f"{key}...", self.v3.gateway, self.v3, first, end, read, self.hub)

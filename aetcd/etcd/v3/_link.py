@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -76,6 +76,11 @@ class Link:
         """Its watches."""
         return self.outgoing.mux
 
+    @property
+    def load(self) -> int:
+        """How many watches it has."""
+        return len(self.outgoing.mux)
+
     def add(self, watch: SharedWatch) -> None:
         """Ask for a watch."""
         watch.link = self
@@ -123,13 +128,11 @@ class Link:
 class SharedWatch:
     """One watch, on whichever stream it is now, or on none while its sink has no room.
 
-    place: Puts it on a stream; False where there is none that could be shared.
     tries: How often its stream broke.
     """
 
     feed: RangeFeed
     sink: Sink
-    place: Callable[[SharedWatch], bool]
     reader: Reader
     link: Link | None = None
     watch_id: int = 0
@@ -194,7 +197,7 @@ class SharedWatch:
         """Go to a stream. Where there is none that could be shared, the sink is told so."""
         self.reader = Reader(self.feed.read)
         try:
-            if not self.left and not self.place(self):
+            if not self.left and not self.feed.place(self):
                 self.sink.over(None)
         except ClientClosed as e:
             self.end(e)

@@ -44,12 +44,17 @@ class RangeFeed(SharedFeed):
 
     def share(self, sink: Sink) -> Share | None:
         """As `SharedFeed.share`."""
-        first, end = key_range(self.key, self.range_end, False, False)
         # The refusal of an empty range has no name on it, so it is left to a stream of its own.
-        if self.hub is None or (end not in {b"", b"\0"} and end <= first):
-            return None
-        watch = SharedWatch(self, sink, self.hub.place, Reader(self.read))
-        return watch if self.hub.place(watch) else None
+        if self.range_end is not None:
+            first, end = key_range(self.key, self.range_end, False, False)
+            if end != b"\0" and end <= first:
+                return None
+        watch = SharedWatch(self, sink, Reader(self.read))
+        return watch if self.place(watch) else None
+
+    def place(self, watch: SharedWatch) -> bool:
+        """Put a watch of it on a stream. False where there is none that could be shared."""
+        return self.hub is not None and self.hub.place(watch)
 
     @asynccontextmanager
     async def open(self, since: int | None) -> AsyncIterator[_RangeSource]:
@@ -79,10 +84,10 @@ class RangeFeed(SharedFeed):
             self.key,
             range_end=self.range_end,
             start_revision=since or 0,
+            watch_id=watch_id,
             prev_kv=True,
             progress_notify=True,
             fragment=True,
-            watch_id=watch_id,
         )
 
     async def snapshot(self, revision: int | None = None) -> Snapshot:
