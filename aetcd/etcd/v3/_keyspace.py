@@ -242,7 +242,6 @@ class V3KeySpace:
 
     def feed(self, key: str, *, recursive: bool, type: Any) -> RangeFeed:
         """The changes of a key, or of it and all under it."""
-
         read = self.read if type is None else partial(self.read, type=type)
         if not recursive:
             return RangeFeed(key, self.v3.gateway, self.v3, self.server_key(key), None, read, self.hub)
