@@ -82,7 +82,8 @@ def bench(session: nox.Session) -> None:
             install = [str(python), "-m", "pip", "install", "-q", "--upgrade", *needs]
             session.run(*install, external=True, success_codes=range(256))
     folders = ["--venvs", str(venvs.resolve()), "--results", "benchmarks/results"]
-    session.run("python", "-m", "benchmarks", *folders, *session.posargs)
-    if not session.posargs:  # which are those of the first
+    # With arguments it is a part of it: nothing that the README should show, and they are not those of the others.
+    session.run("python", "-m", "benchmarks", *folders, *(session.posargs or ["--readme", "README.md"]))
+    if not session.posargs:
         for other in ("feeds", "objects"):
             session.run("python", "-m", f"benchmarks.{other}", *folders)

@@ -14,7 +14,7 @@ from benchmarks.arena import Arena, memory
 from benchmarks.contestants import contestants
 from benchmarks.harness import grow, measure
 from benchmarks.machine import circumstances
-from benchmarks.report import as_json, as_markdown
+from benchmarks.report import as_json, as_markdown, shown_in
 from benchmarks.results import Results
 from benchmarks.rows import Amount, rows
 
@@ -29,6 +29,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--contestant", action="append", default=[], help="only those whose name holds this")
     parser.add_argument("--venvs", type=Path, help="where the peers are installed; without it they take no part")
     parser.add_argument("--results", type=Path, help="a folder for JSON, Markdown and plots")
+    parser.add_argument("--readme", type=Path, help="a document whose table is replaced by this run's")
     parser.add_argument("--json", action="store_true", help="print JSON in place of Markdown")
     return parser.parse_args(given)
 
@@ -90,6 +91,8 @@ def main() -> None:
         from benchmarks.plots import draw
 
         draw(results, options.results)
+    if options.readme:
+        options.readme.write_text(shown_in(options.readme.read_text(), results))
     sys.stdout.write(as_json(results) if options.json else as_markdown(results))
 
 

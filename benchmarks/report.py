@@ -11,7 +11,9 @@ from benchmarks.results import Results, Spread
 from benchmarks.rows import GROWTH
 from benchmarks.tables import line, number, spread
 
-__all__ = ["as_json", "as_markdown"]
+__all__ = ["as_json", "as_markdown", "shown_in"]
+
+BEGIN, END = "<!-- written by nox -s bench -->\n", "<!-- to here -->\n"
 
 CENTRAL = ("aetcd v3", "aetcd v2", "raw aiohttp v3", "raw aiohttp v2", "raw grpc.aio")
 
@@ -27,6 +29,17 @@ def as_markdown(results: Results) -> str:
     return "\n".join([*_about(results), *_short(results), *_goals(results), *_growth(results), *_rows(results)]) + "\n"
 
 
+def shown_in(text: str, results: Results) -> str:
+    """A document with the short table of these results in its place. Raises ValueError where it has none."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no place for the table: {BEGIN.strip()} and {END.strip()} are missing")
+    about = results.about
+    words = f"{about['date']}, {about['machine']}; load before {about['load before']}; {about['run']}"
+    return "".join([before, begin, f"Measured on {words}.\n\n", "\n".join(_table(results)), "\n", end, after])
+
+
 def _about(results: Results) -> Iterator[str]:
     yield "# Results\n"
     yield "Written by `nox -s bench`. [How each row is made fair](../README.md), and what cannot be won.\n"
@@ -37,10 +50,15 @@ def _about(results: Results) -> Iterator[str]:
 
 
 def _short(results: Results) -> Iterator[str]:
-    names = [name for name in CENTRAL if any(name in row for row in results.rows.values())]
-    header = ["", "", *names, *(["best peer"] if results.peers else [])]
     yield "## In short\n"
     yield "CPU is the client's, for an operation. The best peer is the one that is best in the first figure.\n"
+    yield from _table(results)
+    yield ""
+
+
+def _table(results: Results) -> Iterator[str]:
+    names = [name for name in CENTRAL if any(name in row for row in results.rows.values())]
+    header = ["", "", *names, *(["best peer"] if results.peers else [])]
     yield line(header)
     yield line(["-"] * len(header))
     for row, figures in results.figures.items():
@@ -49,7 +67,6 @@ def _short(results: Results) -> Iterator[str]:
         if results.peers:
             cells.append(_best(results, row, shown))
         yield line([row, " / ".join(shown), *cells])
-    yield ""
 
 
 def _cell(results: Results, row: str, name: str, figures: Sequence[str]) -> str:
