@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from attrs import define, field
 
@@ -44,6 +45,7 @@ class Contestant:
     python: Path = Path(sys.executable)
     told: dict[str, Any] = field(factory=dict, init=False)
     _process: Process | None = field(default=None, init=False)
+    _complaints: IO[bytes] | None = field(default=None, init=False)
     _urls: Sequence[str] = field(default=(), init=False)
 
     async def connect(self, urls: Sequence[str]) -> None:
@@ -56,7 +58,10 @@ class Contestant:
         adapter = HERE / "peers" / f"{self.adapter}.py"
         settings = json.dumps(dict(self.settings))
         command = [str(self.python), "-I", str(HERE / "driver.py"), str(adapter), settings, *urls]
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        # What it complains of goes to a file: of a pipe that nobody reads its process would come to a stop, and asyncio
+        # would never see the end of it.
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its process
+        self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=self._complaints)
         self._urls = urls
         try:
             async with asyncio.timeout(STARTS_WITHIN):
@@ -113,14 +118,17 @@ class Contestant:
         process, self._process = self._process, None
         if process is None:
             return
+        complaints, self._complaints = self._complaints, None
+        assert complaints is not None
         assert process.stdin is not None
         process.stdin.close()
-        try:
-            async with asyncio.timeout(GOES_WITHIN):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        with complaints:
+            try:
+                async with asyncio.timeout(GOES_WITHIN):
+                    await process.communicate()  # it reads what is still said
+            except TimeoutError:
+                process.kill()
+                await process.communicate()
 
     async def _heard(self) -> dict[str, Any]:
         process = self._process
@@ -130,8 +138,9 @@ class Contestant:
             with suppress(json.JSONDecodeError):  # some libraries print
                 if isinstance(told := json.loads(line), dict):
                     return told
-        assert process.stderr is not None
-        said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
+        assert self._complaints is not None
+        self._complaints.seek(0)
+        said = self._complaints.read().decode(errors="replace").strip().splitlines()
         raise Failed(f"failed: {said[-1] if said else 'its process ended'}"[:200])
 
 
