@@ -95,15 +95,15 @@ STANDING = "a third is the acknowledgement in a chunk of its own, a fifth the re
 FEWEST = "the peer with the least memory takes seconds to be ready"
 CHANGES = "each change is an HTTP chunk and two wake-ups of the loop: three quarters of it are raw aiohttp's too"
 QUEUE = "a hand-over is two requests that can share with no other, and two changes that are watched"
-OWN_SESSION = "a lock of aetcd's begins a session that is renewed, and makes sure that its entry stands"
+WATCHED = "the queue is watched while it is used, so that whoever waits is told: aio-etcd's is not"
 BOTH = "the client of v3 is loaded before that of v2"
 PACE = "both are told of a change within the pace at which it is written"
 
 AIO_ETCD = {
     "import": BOTH,
     "start and first get": BOTH,
-    "lock, uncontended": OWN_SESSION,
-    "lock, 20 contenders": OWN_SESSION,
+    "lock, uncontended": WATCHED,
+    "lock, 20 contenders": WATCHED,
     "watch, paced": PACE,
     "failover, watch": PACE,
 }
