@@ -16,13 +16,13 @@ class Buffer:
     There may be ten thousands of them, nearly all empty: nothing is made before it is needed.
     """
 
-    __slots__ = ("_batches", "_error", "_filled", "_limit", "_room", "size")
+    __slots__ = ("_batches", "_error", "_limit", "_readers", "_room", "size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._batches: list[Batch] = []
         self._error: AetcdError | None = None
-        self._filled: asyncio.Event | None = None
+        self._readers: list[asyncio.Future[None]] | None = None
         self._room: asyncio.Event | None = None
         self.size = 0
 
@@ -40,9 +40,8 @@ class Buffer:
             self._batches.pop()
         self._batches.append(batch)
         self.size += len(batch.items)
-        if self._filled is not None:
-            self._filled.set()
-            self._filled = None
+        if self._readers is not None:
+            self._wake()
 
     async def put(self, batch: Batch) -> None:
         """Wait for room, and add."""
@@ -50,19 +49,38 @@ class Buffer:
             self._room = self._room or asyncio.Event()
             await self._room.wait()
 
-    async def get(self) -> Batch:
-        """The next batch; when there is none left, the error that ended the feed."""
-        while not self._batches:
+    def take(self) -> Batch | None:
+        """The next batch, if one is there. When none is left, raises the error that ended the feed."""
+        if not self._batches:
             if self._error is not None:
                 raise self._error
-            self._filled = self._filled or asyncio.Event()
-            await self._filled.wait()
+            return None
         batch = self._batches.pop(0)
         self.size -= len(batch.items)
         if self._room is not None:
             self._room.set()
             self._room = None
         return batch
+
+    async def filled(self) -> None:
+        """Wait until something may be there, or the feed has ended."""
+        # An Event would be made for each change that comes alone.
+        reader = asyncio.get_running_loop().create_future()
+        readers = self._readers
+        if readers is None:
+            readers = self._readers = []
+        readers.append(reader)
+        try:
+            await reader
+        except asyncio.CancelledError:
+            readers.remove(reader)  # or those who look in again and again would add up while nothing comes
+            raise
+
+    def _wake(self) -> None:
+        readers, self._readers = self._readers, None
+        for reader in readers or ():
+            if not reader.done():
+                reader.set_result(None)
 
     @property
     def roomy(self) -> bool:
@@ -72,6 +90,4 @@ class Buffer:
     def end(self, error: AetcdError) -> None:
         """Nothing will be added: readers get what is left, and then `error`."""
         self._error = self._error or error
-        if self._filled is not None:
-            self._filled.set()
-            self._filled = None
+        self._wake()

@@ -104,7 +104,8 @@ class Intake:
 
     async def get(self) -> Batch:
         """The next batch, or the error that ended it."""
-        batch = await self.buffer.get()
+        while (batch := self.buffer.take()) is None:
+            await self.buffer.filled()
         if self._full and self.buffer.roomy:
             self._full = False
             if self._share is not None:
