@@ -9,10 +9,13 @@ from aetcd._wire.decode import decode
 from aetcd.errors import DecodeError
 from aetcd.etcd.v3 import (
     AlarmResponse,
+    AuthStatus,
     DeleteRangeResponse,
     Header,
     KeyValue,
     LeaseGrant,
+    LeaseTimeToLive,
+    Member,
     MemberList,
     Permission,
     PutResponse,
@@ -145,6 +148,25 @@ def test_mixed_names() -> None:
     ]
     alarms = decode(b'{"alarms":[{"memberID":"3","alarm":"NOSPACE"}]}', AlarmResponse).alarms
     assert [(a.member_id, a.alarm) for a in alarms] == [(3, "NOSPACE")]
+
+
+def test_mixed_names_of_numbers_and_bytes() -> None:
+    """Text becomes numbers, of 64 bits too, and bytes; what is not known yet is passed over."""
+    lease = b'{"ID":"7","TTL":"-1","grantedTTL":"60","keys":["/wA="],"novel":{"deepThing":[1]}}'
+    assert decode(lease, LeaseTimeToLive) == LeaseTimeToLive(id=7, ttl=-1, granted_ttl=60, keys=(b"\xff\0",))
+    member = b'{"ID":"18446744073709551615","peerURLs":["http://a:1"],"clientURLs":["http://a:2"],"isLearner":true}'
+    assert decode(member, Member) == Member(
+        id=(1 << 64) - 1, peer_urls=("http://a:1",), client_urls=("http://a:2",), is_learner=True
+    )
+    assert decode(b'{"enabled":true,"authRevision":"5"}', AuthStatus) == AuthStatus(enabled=True, auth_revision=5)
+    assert decode(b"{}", Status) == Status()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"ID":"x"}', b"<html>"])
+def test_mixed_names_refuse(body: bytes) -> None:
+    """Another server's answer is told as such."""
+    with pytest.raises(DecodeError):
+        decode(body, LeaseGrant)
 
 
 def test_permission_to_read_has_no_type() -> None:

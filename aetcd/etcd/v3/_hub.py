@@ -63,8 +63,8 @@ class Hub:
         """
         watches, least = 1, None
         for link in self._links:
-            watches += link.load
-            if least is None or link.load < least.load:
+            watches += len(link.mux)
+            if least is None or len(link.mux) < len(least.mux):
                 least = link
         if len(self._links) <= bisect_left(LOADS, watches) and self._candidates():
             least = self._open()

@@ -76,11 +76,6 @@ class Link:
         """Its watches."""
         return self.outgoing.mux
 
-    @property
-    def load(self) -> int:
-        """How many watches it has."""
-        return len(self.outgoing.mux)
-
     def add(self, watch: SharedWatch) -> None:
         """Ask for a watch."""
         watch.link = self

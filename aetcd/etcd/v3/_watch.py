@@ -12,8 +12,8 @@ from aetcd._wire.framing import JSONValues
 from aetcd.errors import ConnectFailed, HistoryLost, PermissionDenied, RevisionCompacted, Unauthenticated
 from aetcd.etcd._feed import Batch, Share, SharedFeed, Sink, Snapshot
 from aetcd.etcd._values import Node
-from aetcd.etcd.v3._codec import Wire, body_of, key_range
-from aetcd.etcd.v3._frames import WATCH, WatchFrame, decode_frame, watch_request
+from aetcd.etcd.v3._codec import key_range
+from aetcd.etcd.v3._frames import WATCH, WatchFrame, create_request, decode_frame, watch_request
 from aetcd.etcd.v3._gateway import Gateway
 from aetcd.etcd.v3._hub import Hub
 from aetcd.etcd.v3._kv import KV
@@ -80,15 +80,15 @@ class RangeFeed(SharedFeed):
 
     def request(self, watch_id: int, since: int | None) -> bytes:
         """What asks for it on a stream."""
-        # As `create_request` would write it, which checks what was checked here before: thousands may be asked for.
-        message: Wire = {"key": self.key, "prev_kv": True, "progress_notify": True, "fragment": True}
-        if self.range_end is not None:
-            message["range_end"] = self.range_end
-        if since:
-            message["start_revision"] = since
-        if watch_id:
-            message["watch_id"] = watch_id
-        return body_of({"create_request": message})
+        return create_request(
+            self.key,
+            range_end=self.range_end,
+            start_revision=since or 0,
+            prev_kv=True,
+            progress_notify=True,
+            fragment=True,
+            watch_id=watch_id,
+        )
 
     async def snapshot(self, revision: int | None = None) -> Snapshot:
         """All that exists, read page by page at one revision."""
