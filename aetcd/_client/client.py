@@ -323,7 +323,9 @@ class Client(Keys, Directories, Watching, Recipes):
         async def feed() -> Feed:
             return (await self._choose()).space.feed(key, recursive=recursive, type=type)
 
-        watch = Watch(feed, spawn=self._spawn, name=key, timeout=self._pool.timeout.total, **settings)
+        pool = self._pool
+        timeout = pool.timeout.total
+        watch = Watch(feed, spawn=self._spawn, deadlines=pool.deadlines, name=key, timeout=timeout, **settings)
         self._watches.add(watch)
         return watch
 

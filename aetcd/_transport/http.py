@@ -12,12 +12,12 @@ from typing import Any
 
 import aiohttp
 import anyio
-import msgspec
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from aetcd._routing.peer import Peer
 from aetcd._transport.bodies import Body, Upload
+from aetcd._transport.deadlines import Deadline, Deadlines
 from aetcd._wire.message import Request, Response
 from aetcd.errors import ClientClosed, ConnectFailed, Outcome, RequestTimeout, TransportError
 
@@ -68,34 +68,13 @@ def _cause(error: Exception) -> BaseException | None:
     return error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
 
 
-class _Running(msgspec.Struct, eq=False):
+class _Running(Deadline):
     """An exchange under way.
 
-    due: When it is given up, by the loop's clock.
-    cancels: How often its task had been cancelled when it began.
-    late: It was given up: its task is cancelled, for no other reason.
     connecting: Its connection does not stand yet, so that certainly nothing was sent.
     """
 
-    task: asyncio.Task[Any]
-    due: float
-    cancels: int
-    late: bool = False
     connecting: bool = False
-
-    def give_up(self) -> None:
-        """What `asyncio.timeout` does too, which would need a timer and two coroutines for each exchange."""
-        if not self.late:
-            self.late = True
-            self.task.cancel()
-
-    @property
-    def overdue(self) -> bool:
-        """To be asked once, where the task was cancelled: whether that was by `give_up` alone."""
-        return self.late and self.task.uncancel() <= self.cancels
-
-
-_Register = dict["asyncio.Task[Any] | None", _Running]
 
 
 class HTTP:
@@ -105,14 +84,12 @@ class HTTP:
     """
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        self._running: _Register = {}
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._next_due = math.inf
+        # aiohttp's own limit of the total is not used: it rounds up to whole seconds, and cannot be brought forward.
+        self._exchanges = Deadlines(_Running)
         self._closed = False
         self._ended: asyncio.Event | None = None
-        self._ordinary = _session(context, self._running)
-        self._streams = _session(context, self._running)
+        self._ordinary = _session(context, self._exchanges)
+        self._streams = _session(context, self._exchanges)
 
     async def exchange(
         self,
@@ -170,7 +147,7 @@ class HTTP:
         if body is not None and body.length is not None:
             headers["Content-Length"] = str(body.length)
         if isinstance(body, Upload):
-            body.progress = partial(self._prolong, running, first_byte)
+            body.progress = partial(self._exchanges.prolong, running, first_byte)
         try:
             return await self._streams.request(
                 request.method,
@@ -195,55 +172,24 @@ class HTTP:
         """An exchange of the running task begins."""
         if self._closed:
             raise ClientClosed("the client was closed")
-        task = asyncio.current_task()
-        assert task is not None
-        # aiohttp's own limit of the total is not used: it rounds up to whole seconds, and cannot be brought forward.
-        running = _Running(task, self._loop.time() + total, task.cancelling())
-        if running.due < self._next_due:
-            self._look_at(running.due)
-        self._running[task] = running
-        return running
+        return self._exchanges.begin(total)
 
     def _end(self, running: _Running) -> None:
-        del self._running[running.task]
-        if self._ended is not None and not self._running:
+        self._exchanges.end(running)
+        if self._ended is not None and not self._exchanges.running:
             self._ended.set()
-
-    def _prolong(self, running: _Running, seconds: float) -> None:
-        # The timer looks for itself whether it is early: it need not be moved.
-        running.due = self._loop.time() + seconds
-
-    def _look_at(self, due: float) -> None:
-        """Have the limits looked at when the first of them is due: one timer for all, for most are never reached."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._next_due = due
-        self._timer = self._loop.call_at(due, self._end_those_due)
-
-    def _end_those_due(self) -> None:
-        now, self._timer, self._next_due = self._loop.time(), None, math.inf
-        for running in self._running.values():
-            if running.due > now:
-                self._next_due = min(self._next_due, running.due)
-            else:
-                running.give_up()
-        if self._next_due < math.inf:
-            self._look_at(self._next_due)
 
     async def aclose(self) -> None:
         """End what is under way, and close every connection."""
         self._closed = True
         self._ended = self._ended or asyncio.Event()
-        if self._timer is not None:
-            self._timer.cancel()
         # Connections are closed after their users are gone: aiohttp would leave who reads a body waiting for ever, or
         # give it a RuntimeError.
-        for running in self._running.values():
-            running.give_up()
+        self._exchanges.give_up()
         # A peer that takes no more bytes would hold up the closing of its connection.
         with anyio.move_on_after(CLOSING, shield=True):
             try:
-                if self._running:
+                if self._exchanges.running:
                     await self._ended.wait()
             finally:
                 try:
@@ -255,15 +201,15 @@ class HTTP:
 class _Connector(aiohttp.TCPConnector):
     """Notes which exchange waits for its connection: until that stands it is certain that nothing was sent."""
 
-    def __init__(self, running: _Register, context: ssl.SSLContext | None) -> None:
+    def __init__(self, exchanges: Deadlines[_Running], context: ssl.SSLContext | None) -> None:
         super().__init__(limit=0, keepalive_timeout=IDLE, ssl=True if context is None else context)
-        self._running = running
+        self._exchanges = exchanges
 
     # What a connector is for; one that was kept is taken without it.
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
-        running = self._running[asyncio.current_task()]
+        running = self._exchanges.running[asyncio.current_task()]
         running.connecting = True
         made = await super()._create_connection(req, traces, timeout)
         running.connecting = False
@@ -275,9 +221,9 @@ def _data(body: bytes | None) -> bytes | io.BytesIO | None:
     return body if body is None or len(body) <= LARGE else io.BytesIO(body)
 
 
-def _session(context: ssl.SSLContext | None, running: _Register) -> aiohttp.ClientSession:
+def _session(context: ssl.SSLContext | None, exchanges: Deadlines[_Running]) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
-        connector=_Connector(running, context),
+        connector=_Connector(exchanges, context),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=_timeout(None, None),
         trust_env=False,

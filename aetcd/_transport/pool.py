@@ -19,6 +19,7 @@ from aetcd._transport import forks
 from aetcd._transport.auth import Auth
 from aetcd._transport.bodies import Body
 from aetcd._transport.calls import Answer, Attempt, Call, closed_error, give_up
+from aetcd._transport.deadlines import Deadline, Deadlines
 from aetcd._transport.http import HTTP
 from aetcd._transport.monitor import Monitor
 from aetcd._transport.seats import Seat, Seats, SeatStatus
@@ -51,6 +52,7 @@ class Pool:
     limit: Ordinary requests on the wire at once; more wait their turn. Streams are not counted.
     prepare: What comes before the first request, within its limits: it may find the peers, where none were given.
         Where it raises, so does the request, and the next one begins with it again.
+    deadlines: Of what else waits in the pool's loop, but not for a request of its own.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Pool:
         self._prepare = prepare
         self._limit = limit
         self._supervisor = Supervisor()
+        self.deadlines = Deadlines(Deadline)
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._age = 0

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import define, field, frozen
 
@@ -82,30 +82,36 @@ class Intake:
     _share: Share | None = None
     _full: bool = False
     _job: Job | None = None
-    _standing: asyncio.Future[None] | None = None
-    _ending: AetcdError | None = None
+    _standing: asyncio.Future[AetcdError | None] | None = None
 
     # The reader's side
 
-    async def begin(self, feed: Feed) -> None:
-        """Return when it stands. Raises what keeps it from that."""
+    def begin(self, feed: Feed) -> Awaitable[AetcdError | None]:
+        """To be awaited until it stands; gives what keeps it from that. Raises what keeps it from looking first."""
         self._feed = feed
         self._standing = standing = asyncio.get_running_loop().create_future()
+        if self.initial or self.resync:
+            return self._look_first(feed, standing)
+        # As nearly always: no coroutine, of which there might be ten thousands that wait.
+        if self.cursor is not None:
+            self._advance(self.cursor - 1)
+        if not self._shared():
+            self._begin_again(None)
+        return standing
+
+    async def _look_first(self, feed: Feed, standing: Awaitable[AetcdError | None]) -> AetcdError | None:
         try:
-            await self._start(feed)
+            await self._look(feed)
         except HistoryLost as e:
             self._begin_again(e)
         else:
             if not self._shared():
                 self._begin_again(None)
-        await standing
-        if self._ending is not None:
-            raise self._ending
+        return await standing
 
-    async def get(self) -> Batch:
-        """The next batch, or the error that ended it."""
-        while (batch := self.buffer.take()) is None:
-            await self.buffer.filled()
+    def take_out(self) -> Batch | None:
+        """The next batch, where there is one. Raises the error that ended it. To wait there is `buffer.filled`."""
+        batch = self.buffer.take()
         if self._full and self.buffer.roomy:
             self._full = False
             if self._share is not None:
@@ -135,7 +141,7 @@ class Intake:
         if self.cursor is None:
             self._advance(revision)
         self.state = "live"
-        self._settle()
+        self._settle(None)
 
     def take(self, batch: Batch) -> bool:
         """As `Sink.take`."""
@@ -232,22 +238,17 @@ class Intake:
         uniform = (self.rng or random).uniform
         await asyncio.sleep(uniform(0, min(LONGEST_WAIT, 0.05 * 2 ** min(failures, 10))))
 
-    async def _start(self, feed: Feed) -> None:
+    async def _look(self, feed: Feed) -> None:
         """Give what exists, where that is asked for, and learn it where a loss of history is to be made good."""
         if self.resync:
             self._known = _Known()
         if self.initial:
             snapshot = await feed.snapshot()
             self._give(tuple(Change(kind="put", node=node) for node in snapshot.nodes), Synced(snapshot.revision))
-        elif self.resync:
+        else:
             since = self.cursor
             snapshot = await feed.snapshot(None if since is None else since - 1)
             self._advance(snapshot.revision if since is None else since - 1)
-        elif self.cursor is not None:
-            self._advance(self.cursor - 1)
-            return
-        else:
-            return
         if self._known is not None:
             self._known.replace(snapshot)
 
@@ -276,7 +277,9 @@ class Intake:
         if self._known is not None:
             self._known.saw(batch.items)
         # Never backwards: a late answer of a member that is behind says nothing new.
-        self.cursor = max(self.cursor or 0, (batch.revision or 0) + 1)
+        revision = batch.revision or 0
+        if self.cursor is None or self.cursor <= revision:
+            self.cursor = revision + 1
 
     # The end
 
@@ -286,13 +289,13 @@ class Intake:
         return ClientClosed(f"the client was closed, and with it the watch of {self.name!r}")
 
     def _end(self, error: AetcdError) -> None:
-        self.state, self._ending = "ended", error
+        self.state = "ended"
         self.buffer.end(error)
-        self._settle()
+        self._settle(error)
 
-    def _settle(self) -> None:
+    def _settle(self, error: AetcdError | None) -> None:
         """Let go whoever waits for it to stand: it does, or it ended."""
         if self._standing is not None:
             if not self._standing.done():
-                self._standing.set_result(None)
+                self._standing.set_result(error)
             self._standing = None

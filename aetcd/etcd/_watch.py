@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -11,8 +10,9 @@ from typing import Literal, Self
 
 import msgspec
 
+from aetcd._transport.deadlines import Deadline, Deadlines
 from aetcd._transport.supervisor import Job
-from aetcd.errors import AetcdError, RequestTimeout, WatchError
+from aetcd.errors import RequestTimeout, WatchError
 from aetcd.etcd._buffer import Buffer
 from aetcd.etcd._feed import Batch, Feed, Item, Share, SharedFeed, Sink, Snapshot, Source
 from aetcd.etcd._intake import Intake
@@ -67,13 +67,24 @@ class Watch:
     """
 
     # There may be ten thousands.
-    __slots__ = ("__weakref__", "_current", "_current_revision", "_given", "_intake", "_make_feed", "_timeout", "name")
+    __slots__ = (
+        "__weakref__",
+        "_current",
+        "_current_revision",
+        "_deadlines",
+        "_given",
+        "_intake",
+        "_make_feed",
+        "_timeout",
+        "name",
+    )
 
     def __init__(
         self,
         feed: Callable[[], Awaitable[Feed]],
         *,
         spawn: Callable[..., Job],
+        deadlines: Deadlines[Deadline],
         name: str,
         timeout: float,
         since: int | None = None,
@@ -84,6 +95,7 @@ class Watch:
     ) -> None:
         self.name = name
         self._make_feed: Callable[[], Awaitable[Feed]] | None = feed  # until it is entered
+        self._deadlines = deadlines
         self._timeout = timeout
         self._current: tuple[Item, ...] = ()
         self._given = 0
@@ -123,14 +135,18 @@ class Watch:
         if make_feed is None:
             raise WatchError("a watch can be entered once: make a new one, with since=")
         try:
-            async with asyncio.timeout(None if self._timeout == math.inf else self._timeout):
-                await self._intake.begin(await make_feed())
-        except TimeoutError as e:
-            await self._intake.stop()
-            if isinstance(e, AetcdError):
+            limit = self._deadlines.begin(self._timeout)
+            try:
+                error = await self._intake.begin(await make_feed())
+            except asyncio.CancelledError:
+                if limit.overdue:
+                    text = f"the watch of {self.name!r} did not stand within {self._timeout:g} s"
+                    raise RequestTimeout(text, operation="watch") from self._intake.last_error
                 raise
-            text = f"the watch of {self.name!r} did not stand within {self._timeout:g} s"
-            raise RequestTimeout(text, operation="watch") from self._intake.last_error
+            finally:
+                self._deadlines.end(limit)
+            if error is not None:
+                raise error
         except BaseException:
             await self._intake.stop()
             raise
@@ -146,7 +162,8 @@ class Watch:
 
     async def __anext__(self) -> Item:
         while self._given == len(self._current):
-            await self._next_batch()
+            if not self._next_batch():
+                await self._intake.buffer.filled()
         item = self._current[self._given]
         self._given += 1
         if self._given == len(self._current):
@@ -160,22 +177,23 @@ class Watch:
         """
         while True:
             while self._given == len(self._current):
-                await self._next_batch()
+                if not self._next_batch():
+                    await self._intake.buffer.filled()
             batch = list(self._current[self._given :])
             self._handed_out()
             yield batch
 
-    async def _next_batch(self) -> None:
+    def _next_batch(self) -> bool:
+        """Go on to the next batch, all of the last one being handed out. False where there is none yet."""
         if self._make_feed is not None:
             raise WatchError("enter the watch with `async with` before reading it")
-        batch = await self._intake.get()
-        items = batch.items
-        if self._current:
-            # Another task has read in the meantime, and left something.
-            items = (*self._current[self._given :], *items)
-        self._current, self._given, self._current_revision = items, 0, batch.revision
+        batch = self._intake.take_out()
+        if batch is None:
+            return False
+        self._current, self._given, self._current_revision = batch.items, 0, batch.revision
         if not batch.items:
             self._handed_out()
+        return True
 
     def _handed_out(self) -> None:
         self._current, self._given = (), 0

@@ -129,4 +129,5 @@ def watch_events(
 
     pool = v3.gateway.channel.pool
     limits = pool.timeout if timeout is None else Timeout.of(timeout)
-    return EventWatch(Watch(feed, spawn=pool.spawn, name=name, timeout=limits.total, since=since))
+    watch = Watch(feed, spawn=pool.spawn, deadlines=pool.deadlines, name=name, timeout=limits.total, since=since)
+    return EventWatch(watch)
