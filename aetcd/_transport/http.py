@@ -198,11 +198,27 @@ class HTTP:
                     await self._streams.close()
 
 
+class _Protocol(ResponseHandler):
+    """A connection. After each piece that is read aiohttp (from 3.14 on) has the parser try again, paused or not."""
+
+    _held = False
+
+    def pause_reading(self) -> None:
+        self._held = True
+        super().pause_reading()
+
+    def resume_reading(self, *args: Any, **kwargs: Any) -> None:
+        if self._held:
+            self._held = False
+            super().resume_reading(*args, **kwargs)
+
+
 class _Connector(aiohttp.TCPConnector):
     """Notes which exchange waits for its connection: until that stands it is certain that nothing was sent."""
 
     def __init__(self, exchanges: Deadlines[_Running], context: ssl.SSLContext | None) -> None:
         super().__init__(limit=0, keepalive_timeout=IDLE, ssl=True if context is None else context)
+        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # a subclass
         self._exchanges = exchanges
 
     # What a connector is for; one that was kept is taken without it.

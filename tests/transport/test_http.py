@@ -7,8 +7,9 @@ import math
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 from attrs import evolve
-from scripted import GET, HANG, PUT, MakePool, Reply, Seen, Serve, deaf, ok, refusing, silence
+from scripted import GET, HANG, PUT, MakePool, Reply, Seen, Serve, deaf, endless, ok, refusing, silence
 
 from aetcd import ClientClosed, ConnectFailed, Outcome, RequestTimeout
 from aetcd._routing.peer import Peer, parse_peers
@@ -243,3 +244,38 @@ async def test_streams_have_connections_of_their_own(serve: Serve, pool_of: Make
     async with pool.stream(evolve(GET, path="/stream"), auth=ANONYMOUS):
         await pool.send(GET, auth=ANONYMOUS)
     assert [seen.connection for seen in server.seen] == [0, 1, 0]
+
+
+async def test_what_was_read_is_not_parsed_again(
+    serve: Serve, pool_of: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing was held up: aiohttp has its parser look for more after each piece, which costs as much."""
+    parsed: list[bytes] = []
+    parse = ResponseHandler.data_received
+    monkeypatch.setattr(ResponseHandler, "data_received", lambda self, data: (parsed.append(data), parse(self, data)))
+    server = await serve(lambda _: endless(silence(*[b"piece"] * 20)))
+    async with pool_of(server.url).stream(GET, auth=ANONYMOUS) as stream:
+        body = b""
+        while len(body) < 100:
+            body += await stream.read()
+    assert body == b"piece" * 20
+    assert parsed
+    assert all(parsed)
+
+
+async def test_large_answer_that_is_read_slowly(serve: Serve, pool_of: MakePool) -> None:
+    """The connection is held up while much is unread, and taken up again."""
+    pieces = [bytes([number]) * 100_000 for number in range(40)]
+    server = await serve(lambda _: endless(silence(*pieces)))
+    async with pool_of(server.url).stream(GET, auth=ANONYMOUS) as stream:
+        connection = stream._answer.connection
+        assert connection is not None
+        assert connection.transport is not None
+        body, held = await stream.read(), 0
+        while len(body) < 4_000_000:
+            while connection.transport.is_reading() and len(body) < 3_000_000:
+                await asyncio.sleep(0)
+            held += not connection.transport.is_reading()
+            body += await stream.read()
+    assert body == b"".join(pieces)
+    assert held > 3
