@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import aiohttp
@@ -10,7 +11,47 @@ from aetcd._transport.http import failure
 from aetcd._wire.message import Response
 from aetcd.errors import AetcdError
 
-__all__ = ["Stream"]
+__all__ = ["Pace", "Stream"]
+
+COUNTED = 32  # messages by which their rate is told
+FLOOD = 1000.0  # messages a second
+GATHERED = 20  # messages that are wanted in one read of a flood
+WORTH = 4  # messages in one read for which it is worth being late
+LONGEST = 0.008  # seconds that a message of a flood may wait for others
+CALM = 10.0  # seconds until it is tried again where too little gathered
+
+
+class Pace:
+    """How long to leave a connection alone: not at all, unless messages come in a flood.
+
+    To wake up for a message costs more than the message: where the sender is another process of the same machine, ten
+    times as much. A sender who waits for its reader to answer sends nothing meanwhile, and is not kept waiting again.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._reads = 0
+        self._since: float | None = None
+        self._rest = 0.0
+        self._calm_until = 0.0
+
+    def rest(self, messages: int, now: float) -> float:
+        """So many messages were read, at `now` in seconds. How long to let more of them gather, in seconds."""
+        if now < self._calm_until:
+            return 0.0
+        if self._since is None:
+            self._since = now
+            return 0.0
+        self._count += messages
+        self._reads += 1
+        if self._count >= COUNTED:
+            rate = self._count / max(now - self._since, 0.001)
+            if self._rest and self._count < WORTH * self._reads:
+                self._rest, self._calm_until = 0.0, now + CALM
+            elif self._rest or rate > FLOOD:
+                self._rest = min(LONGEST, GATHERED / rate)
+            self._count, self._reads, self._since = 0, 0, now
+        return self._rest
 
 
 class Stream:
@@ -28,6 +69,7 @@ class Stream:
         self._answer = answer
         self._clock = clock
         self._broken: AetcdError | None = None
+        self._pace = Pace()
 
     @property
     def status(self) -> int:
@@ -55,6 +97,14 @@ class Stream:
             raise failure(e, peer=self.peer, operation=self.operation) from e
         self.last_heard = self._clock()
         return chunk
+
+    def let_gather(self, messages: int) -> None:
+        """To be told after each read how many messages were in it. Those of a flood will be read several at a time."""
+        rest = self._pace.rest(messages, self.last_heard)
+        connection = self._answer.connection if rest else None
+        if connection is not None and connection.transport is not None:
+            connection.transport.pause_reading()
+            asyncio.get_running_loop().call_later(rest, connection.transport.resume_reading)
 
     def response(self, body: bytes) -> Response:
         """The answer as an ordinary one, where it turned out to be a refusal with an end."""

@@ -9,7 +9,7 @@ import msgspec
 
 from aetcd.errors import DecodeError
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "decode_lines", "encode"]
 
 T = TypeVar("T")
 
@@ -34,3 +34,12 @@ def decode(body: bytes, kind: type[T]) -> T:
     except (msgspec.DecodeError, msgspec.ValidationError) as e:
         shown = body[:80] + (b"..." if len(body) > 80 else b"")
         raise DecodeError(f"the answer does not read as {getattr(kind, '__name__', kind)}: {e}: {shown!r}") from e
+
+
+def decode_lines(lines: bytes, kind: type[T]) -> list[T] | None:
+    """Read one JSON value in each line, all at once; None where one of them does not read as `kind`."""
+    decoder: msgspec.json.Decoder[T] = _decoder(kind)  # type: ignore[arg-type]
+    try:
+        return decoder.decode_lines(lines)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None

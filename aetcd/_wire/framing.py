@@ -25,14 +25,29 @@ class JSONValues:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes and give every value that they complete."""
+        yield from self.cut(self.lines(data))
+        yield from self.tail()
+
+    # The same in three parts, for whoever can read many lines at once
+
+    def lines(self, data: bytes) -> bytes:
+        """Take the next bytes and give the lines that are whole with them. What is left is for `tail`."""
+        if not self._rest and data.endswith(b"\n"):  # as nearly always
+            return data
         self._rest += data
-        end = self._rest.rfind(b"\n")
-        if end >= 0:
-            lines = bytes(self._rest[:end])
-            del self._rest[: end + 1]
-            for line in lines.split(b"\n"):
-                if line and not line.isspace():
-                    yield from self._values(line)
+        end = self._rest.rfind(b"\n") + 1
+        lines = bytes(self._rest[:end])
+        del self._rest[:end]
+        return lines
+
+    def cut(self, lines: bytes) -> Iterator[bytes]:
+        """Every value in lines that are whole."""
+        for line in lines.split(b"\n"):
+            if line and not line.isspace():
+                yield from self._values(line)
+
+    def tail(self) -> Iterator[bytes]:
+        """Every value behind the last newline, where they are whole."""
         # A value without a newline can only be whole when the last byte closes it.
         if self._rest.endswith(b"}"):
             rest = bytes(self._rest)

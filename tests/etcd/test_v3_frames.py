@@ -13,7 +13,7 @@ from aetcd._transport.streams import Stream
 from aetcd._wire.framing import JSONValues
 from aetcd.errors import DecodeError, NoLeader, ServerError, Unauthenticated
 from aetcd.etcd.v3 import V3, Event, Header, KeyValue
-from aetcd.etcd.v3._frames import WATCH, WatchFrame, cancel_request, create_request, decode_frame
+from aetcd.etcd.v3._frames import WATCH, WatchFrame, cancel_request, create_request, decode_frame, decode_frames
 from aetcd.testing import EtcdServer
 
 
@@ -126,12 +126,47 @@ def test_create_request_refuses(arguments: dict[str, Any], named: str) -> None:
         create_request(**arguments)
 
 
+ONE, TWO, ERROR = (
+    b'{"result":{"watch_id":"1","created":true}}',
+    b'{"result":{"watch_id":"2","created":true}}',
+    b'{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"x"}}',
+)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (ONE + b"\n" + TWO + b"\n",),
+        (ONE + TWO,),
+        (ONE + TWO + b"\n",),
+        (ONE + b"\n\n" + TWO,),
+        (ONE[:9], ONE[9:] + b"\n" + TWO[:4], TWO[4:] + b"\n"),
+        (ONE + b"\n", TWO),
+    ],
+)
+def test_frames_however_they_are_cut(pieces: tuple[bytes, ...]) -> None:
+    """With and without newlines, several in a piece or one in several."""
+    values = JSONValues()
+    assert [frame.watch_id for piece in pieces for frame in decode_frames(values, piece)] == [1, 2]
+    assert not values.pending
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize(("bad", "raised"), [(ERROR, NoLeader), (b"{}", DecodeError), (b'{"result":7}', DecodeError)])
+def test_frames_before_a_bad_one(bad: bytes, raised: type[Exception], end: bytes) -> None:
+    """They are given first, from one piece with it."""
+    frames = decode_frames(JSONValues(), ONE + b"\n" + TWO + b"\n" + bad + end)
+    assert [next(frames).watch_id, next(frames).watch_id] == [1, 2]
+    with pytest.raises(raised):
+        next(frames)
+
+
 async def frames_until(stream: Stream, enough: Callable[[WatchFrame], bool]) -> list[WatchFrame]:
     values, seen = JSONValues(), []
     async with asyncio.timeout(10):
         while True:
-            for value in values.feed(await stream.read()):
-                seen.append(decode_frame(value))
+            for frame in decode_frames(values, await stream.read()):
+                seen.append(frame)
                 if enough(seen[-1]):
                     return seen
 

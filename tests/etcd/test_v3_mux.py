@@ -271,11 +271,10 @@ def told(*events: Event, fragment: bool = False, revision: int = 99) -> WatchFra
 
 
 def reader(wanted: str = "") -> Reader:
-    def read(kv: KeyValue) -> Node | None:
-        key = kv.key.decode()
-        return Node(key=key, raw=kv.value, modified_revision=kv.mod_revision) if key.startswith(wanted) else None
+    def read(kv: KeyValue) -> Node:
+        return Node(key=kv.key.decode(), raw=kv.value, modified_revision=kv.mod_revision)
 
-    return Reader(read)
+    return Reader(read, lambda key: key.startswith(wanted.encode()))
 
 
 def shown(batches: Any) -> list[tuple[int, list[str]]]:

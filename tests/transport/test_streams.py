@@ -14,6 +14,7 @@ from aetcd import ConnectFailed, NoPeerAvailable, Outcome, RequestTimeout
 from aetcd._transport import monitor
 from aetcd._transport.auth import ANONYMOUS
 from aetcd._transport.pool import Pool
+from aetcd._transport.streams import CALM, LONGEST, Pace
 from aetcd._wire.message import Request
 
 WATCH = evolve(GET, operation="watch", path="/watch")
@@ -296,3 +297,80 @@ async def test_repr_of_a_stream(serve: Serve, pool_of: MakePool) -> None:
     server: Scripted = await serve(watched)
     async with pool_of(server.url).stream(WATCH, auth=ANONYMOUS) as stream:
         assert repr(stream) == f"<Stream watch from {server.url}>"
+
+
+# Floods
+
+
+def rests(pace: Pace, *reads: tuple[float, int]) -> list[float]:
+    """What it says to reads at these seconds, of so many messages."""
+    return [pace.rest(messages, now) for now, messages in reads]
+
+
+def test_what_comes_slowly_is_read_at_once() -> None:
+    """At 900 a second, however long it lasts, and whatever number comes together."""
+    assert not any(rests(Pace(), *((second / 900, 1) for second in range(5000))))
+    assert not any(rests(Pace(), *((float(second), 900) for second in range(100))))
+
+
+@pytest.mark.parametrize(("a_second", "rest"), [(1_100, LONGEST), (10_000, 0.002)])
+def test_messages_of_a_flood_gather(a_second: int, rest: float) -> None:
+    """From the time when their rate is known, twenty are waited for; for 8 ms at most."""
+    said = rests(Pace(), *((number / a_second, 1) for number in range(40)))
+    assert not any(said[:32])
+    assert said[32:] == [pytest.approx(rest, rel=0.1)] * 8
+
+
+def test_flood_that_pauses_is_still_one() -> None:
+    """What a server stands still for is not taken for its end: as much comes together afterwards."""
+    pace = Pace()
+    rests(pace, *((number / 2_000, 1) for number in range(33)))
+    assert all(rests(pace, *((float(second), messages) for second in range(1, 100) for messages in (1, 16))))
+
+
+def test_sender_who_waits_for_the_reader_is_hardly_kept_waiting() -> None:
+    """It answers each message within half a millisecond, so a rest gathers one: it is tried every ten seconds."""
+    pace, now, rested = Pace(), 0.0, 0.0
+    while now < 20 * CALM:
+        rest = pace.rest(1, now)
+        rested += rest
+        now += rest + 0.0005
+    assert 0 < rested < 0.03 * now
+
+
+async def test_connection_is_left_alone_and_taken_up_again(serve: Serve, pool_of: MakePool) -> None:
+    """Nothing of it is read meanwhile, and nothing is lost."""
+    more = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        await more.wait()
+        async for piece in silence(b"two"):
+            yield piece
+
+    server = await serve(lambda _: endless(pieces()))
+    async with pool_of(server.url).stream(WATCH, auth=ANONYMOUS) as stream:
+        await stream.read()
+        for messages in (0, 32):
+            stream.let_gather(messages)
+        connection = stream._answer.connection
+        assert connection is not None
+        assert connection.transport is not None
+        assert not connection.transport.is_reading()
+        more.set()
+        assert await stream.read() == b"two"
+        assert connection.transport.is_reading()
+
+
+async def test_stream_may_end_while_it_is_left_alone(serve: Serve, pool_of: MakePool) -> None:
+    """Who reads is told at once, and its timer finds nothing to take up."""
+    server = await serve(watched)
+    async with pool_of(server.url).stream(WATCH, auth=ANONYMOUS) as stream:
+        await stream.read()
+        for messages in (0, 32):
+            stream.let_gather(messages)
+        stream.fail(RequestTimeout("it fell silent"))
+        with pytest.raises(RequestTimeout, match="it fell silent"):
+            await stream.read()
+        stream.let_gather(1)
+    await asyncio.sleep(2 * LONGEST)  # the timer of the rest: an error in it fails the test

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 from attrs import evolve
 
-from aetcd._wire.decode import decode
+from aetcd._wire.decode import decode, decode_lines, encode
+from aetcd._wire.framing import JSONValues
 from aetcd._wire.message import Effect, Request
 from aetcd.errors import DecodeError
-from aetcd.etcd.v3._codec import Key, Route, Wire, body_of, key_range, whole
+from aetcd.etcd.v3._codec import Key, Route, body_of, key_range, whole
 from aetcd.etcd.v3._errors import error_of, fault_of
 from aetcd.etcd.v3._models import NO_HEADER, Event, Header
 
@@ -18,6 +21,7 @@ __all__ = [
     "cancel_request",
     "create_request",
     "decode_frame",
+    "decode_frames",
     "watch_request",
 ]
 
@@ -33,7 +37,7 @@ def watch_request(prefix: str, body: bytes) -> Request:
     return evolve(request, headers={**request.headers, **_HAS_LEADER})
 
 
-class WatchFrame(msgspec.Struct, frozen=True, kw_only=True):
+class WatchFrame(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message of a watch stream.
 
     header: Its revision is that of the server when it was sent; 0 in a `canceled` one: never move a cursor by that.
@@ -55,8 +59,22 @@ class WatchFrame(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
 
 
-class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     result: WatchFrame | None = None
+
+
+def decode_frames(values: JSONValues, data: bytes, *, peer: str | None = None) -> Iterator[WatchFrame]:
+    """The frames that these bytes complete. Raises as `decode_frame`, where that value is reached."""
+    lines = values.lines(data)
+    envelopes = decode_lines(lines, _Envelope) or ()
+    frames = [envelope.result for envelope in envelopes if envelope.result is not None]
+    if len(frames) == len(envelopes) > 0:
+        yield from frames
+    else:  # one is no frame, or shares its line with another: one after the other, up to there
+        for value in values.cut(lines):
+            yield decode_frame(value, peer=peer)
+    for value in values.tail():
+        yield decode_frame(value, peer=peer)
 
 
 def decode_frame(value: bytes, *, peer: str | None = None) -> WatchFrame:
@@ -71,6 +89,29 @@ def decode_frame(value: bytes, *, peer: str | None = None) -> WatchFrame:
     if not fault.text:
         raise DecodeError(f"the watch stream sent what is neither a result nor an error: {value[:80]!r}")
     raise error_of(fault, operation=WATCH.operation, peer=peer)
+
+
+_FILTERS: dict[tuple[bool, bool], tuple[str, ...]] = {
+    (False, False): (),
+    (True, False): ("NOPUT",),
+    (False, True): ("NODELETE",),
+    (True, True): ("NOPUT", "NODELETE"),
+}
+
+
+class _Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    key: bytes
+    range_end: bytes = b""
+    start_revision: int = 0
+    watch_id: int = 0
+    filters: tuple[str, ...] = ()
+    prev_kv: bool = False
+    progress_notify: bool = False
+    fragment: bool = False
+
+
+class _CreateRequest(msgspec.Struct, frozen=True, gc=False):
+    create_request: _Wanted
 
 
 def create_request(
@@ -98,20 +139,17 @@ def create_request(
     Raises ValueError and TypeError for bad arguments.
     """
     first, end = key_range(key, range_end, prefix, from_key)
-    message: Wire = {"key": first}
-    if end:
-        message["range_end"] = end
-    if whole(start_revision, "start_revision"):
-        message["start_revision"] = start_revision
-    if whole(watch_id, "watch_id"):
-        message["watch_id"] = watch_id
-    filters = [name for name, wanted in (("NOPUT", no_put), ("NODELETE", no_delete)) if wanted]
-    if filters:
-        message["filters"] = filters
-    for name, wanted in (("prev_kv", prev_kv), ("progress_notify", progress_notify), ("fragment", fragment)):
-        if wanted:
-            message[name] = True
-    return body_of({"create_request": message})
+    wanted = _Wanted(
+        key=first,
+        range_end=end,
+        start_revision=whole(start_revision, "start_revision"),
+        watch_id=whole(watch_id, "watch_id"),
+        filters=_FILTERS[no_put, no_delete],
+        prev_kv=prev_kv,
+        progress_notify=progress_notify,
+        fragment=fragment,
+    )
+    return encode(_CreateRequest(wanted))
 
 
 def cancel_request(watch_id: int) -> bytes:

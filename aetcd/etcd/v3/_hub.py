@@ -175,7 +175,7 @@ class Hub:
 
     async def _read(self, link: Link, stream: Stream, chunk: bytes) -> None:
         while chunk:
-            link.mux.receive(chunk, self._now())
+            stream.let_gather(link.mux.receive(chunk, self._now()))
             if link.doubtful:
                 doubtful, link.doubtful = link.doubtful, []
                 self._spawn(partial(self._look_up, link, doubtful), name="check of history")

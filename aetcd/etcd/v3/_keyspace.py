@@ -249,13 +249,12 @@ class V3KeySpace:
         first, end = self._under(key)
         if not key or key.endswith("/"):
             return RangeFeed(f"{key}...", self.v3.gateway, self.v3, first, end, read, self.hub)
+
         # One range from the key to the end of what is under it: keys such as `key-x` in between are not wanted.
-        under = first
+        def wanted(name: bytes) -> bool:
+            return name.startswith(first) or name == base
 
-        def read_wanted(kv: KeyValue) -> Node | None:
-            return read(kv) if kv.key == base or kv.key.startswith(under) else None
-
-        return RangeFeed(f"{key}/...", self.v3.gateway, self.v3, base, end, read_wanted, self.hub)
+        return RangeFeed(f"{key}/...", self.v3.gateway, self.v3, base, end, read, self.hub, wanted)
 
     def lease(self) -> V3Lease:
         """A lease, not granted yet."""

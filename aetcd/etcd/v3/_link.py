@@ -29,6 +29,7 @@ class Outgoing:
 
     def __init__(self) -> None:
         self.mux = Mux(self._wake)
+        self.begun = False
         self.answered = False
         self._some = asyncio.Event()
 
@@ -36,6 +37,7 @@ class Outgoing:
         self._some.set()
 
     def __aiter__(self) -> Outgoing:
+        self.begun = True
         return self
 
     async def __anext__(self) -> bytes:
@@ -83,9 +85,10 @@ class Link:
 
     def start(self) -> Outgoing:
         """What an attempt sends: all that is wanted, whatever an attempt before it may have sent."""
-        watches, self.outgoing = self.release(), Outgoing()
-        for watch in watches:
-            self.add(watch)
+        if self.outgoing.begun:
+            watches, self.outgoing = self.release(), Outgoing()
+            for watch in watches:
+                self.add(watch)
         return self.outgoing
 
     def came_up(self, stream: Stream, credentials: Mapping[str, str] | None, now: float) -> None:
@@ -190,7 +193,7 @@ class SharedWatch:
 
     def move(self) -> None:
         """Go to a stream. Where there is none that could be shared, the sink is told so."""
-        self.reader = Reader(self.feed.read)
+        self.reader = Reader(self.feed.read, self.feed.wanted)
         try:
             if not self.left and not self.feed.place(self):
                 self.sink.over(None)

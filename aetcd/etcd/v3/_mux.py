@@ -14,7 +14,7 @@ import msgspec
 from attrs import define, field
 
 from aetcd._wire.framing import JSONValues
-from aetcd.etcd.v3._frames import WatchFrame, cancel_request, create_request, decode_frame
+from aetcd.etcd.v3._frames import WatchFrame, cancel_request, create_request, decode_frames
 
 __all__ = ["PING", "PING_REQUEST", "Mux", "Watcher"]
 
@@ -115,14 +115,17 @@ class Mux:
 
     # What comes
 
-    def receive(self, data: bytes, now: float) -> None:
-        """Take the next bytes, and tell the watches what is in them.
+    def receive(self, data: bytes, now: float) -> int:
+        """Take the next bytes, and tell the watches what is in them. Gives the number of messages.
 
         Raises what ended the stream, and DecodeError for what cannot be read.
         """
         self._heard_at = now
-        for value in self._values.feed(data):
-            self._handle(decode_frame(value, peer=self.peer))
+        messages = 0
+        for frame in decode_frames(self._values, data, peer=self.peer):
+            self._handle(frame)
+            messages += 1
+        return messages
 
     def _handle(self, frame: WatchFrame) -> None:
         if frame.created:

@@ -36,7 +36,8 @@ def refusal(frame: WatchFrame, peer: str | None) -> AetcdError:
 class Reader:
     """Makes batches of the frames of one watch."""
 
-    read: Callable[[KeyValue], Node | None]
+    read: Callable[[KeyValue], Node]
+    wanted: Callable[[bytes], bool] | None
     _rest: list[Event] | None = None
 
     def batches(self, frame: WatchFrame) -> Sequence[Batch]:
@@ -53,8 +54,9 @@ class Reader:
             events = events[: len(events) - len(self._rest)]
         if len(events) == 1:  # as nearly always
             event = events[0]
-            node = self.read(event.kv)
-            return (Batch(revision=event.kv.mod_revision, items=() if node is None else (self._change(event, node),)),)
+            revision = event.kv.mod_revision
+            wanted = self.wanted is None or self.wanted(event.kv.key)
+            return (Batch(revision=revision, items=(self._change(event),) if wanted else ()),)
         return self._by_revision(events)
 
     def _by_revision(self, events: Sequence[Event]) -> Sequence[Batch]:
@@ -66,14 +68,14 @@ class Reader:
                 if revision:
                     batches.append(Batch(revision=revision, items=tuple(changes)))
                 changes, revision = [], event.kv.mod_revision
-            node = self.read(event.kv)
-            if node is not None:
-                changes.append(self._change(event, node))
+            if self.wanted is None or self.wanted(event.kv.key):
+                changes.append(self._change(event))
         if revision:
             batches.append(Batch(revision=revision, items=tuple(changes)))
         return batches
 
-    def _change(self, event: Event, node: Node) -> Change:
+    def _change(self, event: Event) -> Change:
+        node = self.read(event.kv)
         previous = None if event.prev_kv is None else self.read(event.prev_kv)
         if event.type == "DELETE":
             node = Node(key=node.key, modified_revision=event.kv.mod_revision)

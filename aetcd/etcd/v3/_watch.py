@@ -13,7 +13,7 @@ from aetcd.errors import ConnectFailed, HistoryLost, PermissionDenied, RevisionC
 from aetcd.etcd._feed import Batch, Share, SharedFeed, Sink, Snapshot
 from aetcd.etcd._values import Node
 from aetcd.etcd.v3._codec import key_range
-from aetcd.etcd.v3._frames import WATCH, WatchFrame, create_request, decode_frame, watch_request
+from aetcd.etcd.v3._frames import WATCH, WatchFrame, create_request, decode_frames, watch_request
 from aetcd.etcd.v3._gateway import Gateway
 from aetcd.etcd.v3._hub import Hub
 from aetcd.etcd.v3._kv import KV
@@ -28,7 +28,8 @@ __all__ = ["RangeFeed"]
 class RangeFeed(SharedFeed):
     """The changes of a range of keys.
 
-    read: A key and value as the caller knows it, or None for a key in the range that is not wanted.
+    read: A key and value as the caller knows it.
+    wanted: Tells the keys of the range that are; None where all of them are.
     hub: Where it is shared; None to have a request of its own.
     """
 
@@ -37,8 +38,9 @@ class RangeFeed(SharedFeed):
     kv: KV
     key: bytes
     range_end: bytes | None
-    read: Callable[[KeyValue], Node | None]
+    read: Callable[[KeyValue], Node]
     hub: Hub | None = None
+    wanted: Callable[[bytes], bool] | None = None
     cluster: int = field(default=0, init=False)
     resets: int = field(default=0, init=False)
 
@@ -49,7 +51,7 @@ class RangeFeed(SharedFeed):
             first, end = key_range(self.key, self.range_end, False, False)
             if end != b"\0" and end <= first:
                 return None
-        watch = SharedWatch(self, sink, Reader(self.read))
+        watch = SharedWatch(self, sink, Reader(self.read, self.wanted))
         return watch if self.place(watch) else None
 
     def place(self, watch: SharedWatch) -> bool:
@@ -64,7 +66,7 @@ class RangeFeed(SharedFeed):
         while True:
             stale = self.gateway.channel.auth.current()
             async with self.gateway.channel.stream(request) as stream:
-                source = _RangeSource(stream, Reader(self.read))
+                source = _RangeSource(stream, Reader(self.read, self.wanted))
                 try:
                     await source.stand()
                 except (Unauthenticated, PermissionDenied):
@@ -97,7 +99,7 @@ class RangeFeed(SharedFeed):
         try:
             async for page in self.kv.range_pages(self.key, range_end=self.range_end, revision=at):
                 at = at or page.header.revision
-                nodes += filter(None, map(self.read, page.kvs))
+                nodes += [self.read(kv) for kv in page.kvs if self.wanted is None or self.wanted(kv.key)]
         except RevisionCompacted as e:
             raise HistoryLost(f"revision {revision} is compacted: {e}") from e
         return Snapshot(revision=at, nodes=nodes)
@@ -175,7 +177,9 @@ class _RangeSource:
             raise ConnectFailed("the server ended the stream", peer=self.stream.peer, operation=WATCH.operation)
         if self.stream.status != 200:
             await self._refused_by_status(chunk)
-        self._frames += [decode_frame(value, peer=self.stream.peer) for value in self._values.feed(chunk)]
+        frames = list(decode_frames(self._values, chunk, peer=self.stream.peer))
+        self.stream.let_gather(len(frames))
+        self._frames += frames
 
     async def _refused_by_status(self, start: bytes) -> None:
         body = start
