@@ -21,7 +21,7 @@ __all__ = ["Batch", "Feed", "Item", "Share", "SharedFeed", "Sink", "Snapshot", "
 Item = Change | Synced | Resynced
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All changes of one revision; none where the server only told how far it is.
 
     revision: What the watch's revision is once this was handed out; None where it stays as it was.

@@ -58,7 +58,8 @@ def read_value(raw: bytes, kind: Any, key: str) -> Any:
 
 
 # Structs, as all that is made for every key and change: an attrs class that is frozen takes six times as long to make.
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+# They hold one another and plain values, never in a circle, so the garbage collector need not look at them.
+class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A key, or on v2 a directory, as it stands at one revision.
 
     key: As the caller writes it, without the client's namespace.
@@ -133,7 +134,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Node {self.key!r} = {_shown(self.raw)} at revision {self.modified_revision}>"
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The whole answer of a call with `full=True`.
 
     action: What was done, in v2's words: `get set create update delete compareAndSwap compareAndDelete`.
@@ -162,7 +163,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return shown
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change of a key.
 
     kind: `put`, `delete`, or `expire` (v2 only: v3 tells an expiry as a deletion).

@@ -83,28 +83,28 @@ def _large(kv: KeyValue | None) -> bool:
 # that is whole: the outer one's goes for them.
 
 
-class _Range(msgspec.Struct, frozen=True, kw_only=True):
+class _Range(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kvs: tuple[KeyValue, ...] = ()
 
 
-class _ReadOperation(msgspec.Struct, frozen=True, kw_only=True):
+class _ReadOperation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_range: _Range
 
 
-class _ReadAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class _ReadAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     header: Header
     responses: tuple[_ReadOperation, ...]
 
 
-class _Put(msgspec.Struct, frozen=True, kw_only=True):
+class _Put(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     prev_kv: KeyValue | None = None
 
 
-class _WriteOperation(msgspec.Struct, frozen=True, kw_only=True):
+class _WriteOperation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_put: _Put
 
 
-class _WriteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class _WriteAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     header: Header
     responses: tuple[_WriteOperation, ...]
 

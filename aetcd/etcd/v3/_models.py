@@ -81,7 +81,7 @@ class KeyValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lease: int = 0
 
 
-class RangeResponse(msgspec.Struct, frozen=True, kw_only=True):
+class RangeResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a read found.
 
     kvs: In the order asked for; by key without a wish.
@@ -95,7 +95,7 @@ class RangeResponse(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 0
 
 
-class PutResponse(msgspec.Struct, frozen=True, kw_only=True):
+class PutResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A write that was applied.
 
     prev_kv: What stood there, where it was asked for and there was something.
@@ -117,7 +117,7 @@ class DeleteRangeResponse(msgspec.Struct, frozen=True, kw_only=True):
     prev_kvs: tuple[KeyValue, ...] = ()
 
 
-class ResponseOp(msgspec.Struct, frozen=True, kw_only=True):
+class ResponseOp(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One answer within a transaction's: exactly one field is set."""
 
     response_range: RangeResponse | None = None
@@ -126,7 +126,7 @@ class ResponseOp(msgspec.Struct, frozen=True, kw_only=True):
     response_txn: TxnResponse | None = None
 
 
-class TxnResponse(msgspec.Struct, frozen=True, kw_only=True):
+class TxnResponse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A transaction's answer as on the wire; `aetcd.etcd.v3.TxnResult` is what a caller gets."""
 
     header: Header = NO_HEADER
@@ -134,7 +134,7 @@ class TxnResponse(msgspec.Struct, frozen=True, kw_only=True):
     responses: tuple[ResponseOp, ...] = ()
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change that a watch saw.
 
     kv: The key as it was written. A deletion's has the key and the revision of the deletion only.
