@@ -124,6 +124,51 @@ async def test_what_a_hand_over_costs(connect: Connect) -> None:
     assert sent.count("v3 range") <= 15, "who is next was seen to stand when the one before it left"
 
 
+@pytest.mark.parametrize("protocol", ["v3"])
+async def test_names_of_entries_are_used_again(client: aetcd.Client, prefix: str) -> None:
+    """A range passes over every name there ever was: there are no more of them than contenders."""
+
+    async def use() -> None:
+        for _ in range(10):
+            async with client.lock("job"):
+                pass
+
+    before = (await client.v3.range("x", count_only=True)).header.revision
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(use() for _ in range(5)))
+        names: dict[bytes, list[int]] = {}
+        async with client.v3.watch(prefix, prefix=True, start_revision=before + 1) as events:
+            while sum(map(len, names.values())) < 50:
+                event = await anext(events)
+                if event.type == "PUT":
+                    names.setdefault(event.kv.key, []).append(event.kv.create_revision)
+    assert len(names) <= 5
+    assert all(revisions == sorted(set(revisions)) for revisions in names.values())
+
+
+@pytest.mark.parametrize("protocol", ["v3"])
+async def test_name_is_free_when_its_entry_is_gone_for_certain(client: aetcd.Client) -> None:
+    """By the server's answer to its own removal; and no two entries of a session have one at a time."""
+    store = client._store()
+    async with client.session(60) as session:
+
+        async def enter() -> Any:
+            return await store.enter("queue", b"", session)
+
+        one, two = await enter(), await enter()
+        assert one.key != two.key
+        assert await store.leave(one, session)
+        three = await enter()
+        assert three.key == one.key
+        assert three.created_revision > two.created_revision
+        assert await store.hand_over(two, session, three) == (True, True)
+        four = await enter()
+        assert four.key == two.key
+        await client.delete(four.key)
+        assert not await store.leave(four, session)
+        assert (await enter()).key not in {three.key, four.key}
+
+
 async def test_the_watch_may_break(
     connect: Connect, etcd: aetcd.testing.EtcdServer, proxy: Callable[..., Awaitable[Any]], client: aetcd.Client
 ) -> None:
