@@ -125,8 +125,8 @@ class Client(Keys, Directories, Watching, Recipes):
     guard: Members whose answers are older than what was seen before, or of another cluster, are left out, and reads
         never go back; v3 only. Where a linearizable read confirms them, the cluster was restored or replaced: a warning
         is logged, watches end with HistoryLost, and calls go on. False believes every answer.
-    coalesce: Gets of single keys that wait at the same time share a request; v3 only. One by itself goes as ever, and
-        False sends each by itself.
+    coalesce: Gets of single keys that wait at the same time share a request, and so do contenders who leave and enter
+        the queues of locks, permits and elections; v3 only. One by itself goes as ever; False sends each by itself.
     coalesce_writes: The same for `set`; off by default, for it means more: sets that share a request have one revision
         and are applied all or none, so that where its fate is open it is so for all of them. A refusal still reaches
         only the caller whose set is to blame. Sets of one key are applied in the order of the calls.
@@ -321,7 +321,8 @@ class Client(Keys, Directories, Watching, Recipes):
 
     def _watch(self, key: str, *, recursive: bool = False, type: Any = None, **settings: Any) -> Watch:
         async def feed() -> Feed:
-            return (await self._choose()).space.feed(key, recursive=recursive, type=type)
+            chosen = self._chosen or await self._choose()
+            return chosen.space.feed(key, recursive=recursive, type=type)
 
         pool = self._pool
         timeout = pool.timeout.total

@@ -1,8 +1,8 @@
 """What stands between a protocol and a watch: changes in batches, and the two ways in which they come.
 
 A *feed* is one protocol's way to read changes of one range of keys. Every feed can be opened and read, one connection
-for each reader. One that can be *shared* is told where to put what comes, and needs neither a connection nor a task of
-its own.
+for each reader. One that is *shared* is told where to put what comes, and needs neither a connection nor a task of its
+own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from aetcd.errors import AetcdError
 from aetcd.etcd._values import Change, Node, Resynced, Synced
 
-__all__ = ["Batch", "Feed", "Item", "Share", "SharedFeed", "Sink", "Snapshot", "Source"]
+__all__ = ["Batch", "Feed", "Item", "Share", "Sink", "Snapshot", "Source"]
 
 Item = Change | Synced | Resynced
 
@@ -64,6 +64,13 @@ class Feed(Protocol):
         """All that exists, now or at a past revision. Raises HistoryLost where that is no longer kept."""
         ...
 
+    def share(self, sink: Sink) -> Share | None:
+        """Have the changes from the sink's cursor on put there. The sink is first called some time after this returns.
+
+        None where it cannot be shared, now or at all. Raises ClientClosed.
+        """
+        ...
+
 
 class Sink(Protocol):
     """Where the changes of a shared feed are put. None of its functions waits, and none raises.
@@ -105,14 +112,3 @@ class Share(Protocol):
     def leave(self) -> None:
         """Nothing more is wanted."""
         ...
-
-
-class SharedFeed(Feed):
-    """A feed that may be shared."""
-
-    def share(self, sink: Sink) -> Share | None:
-        """Have the changes from the sink's cursor on put there. The sink is first called some time after this returns.
-
-        None where it cannot be shared, now or at all. Raises ClientClosed.
-        """
-        raise NotImplementedError

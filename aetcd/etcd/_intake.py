@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from aetcd._transport.supervisor import Job
 from aetcd.errors import PASSING, AetcdError, ClientClosed, HistoryLost, WatchError
 from aetcd.etcd._buffer import Buffer
-from aetcd.etcd._feed import Batch, Feed, Item, Share, SharedFeed, Snapshot
+from aetcd.etcd._feed import Batch, Feed, Item, Share, Snapshot
 from aetcd.etcd._values import Change, Node, Resynced, Synced
 
 __all__ = ["Intake"]
@@ -230,8 +230,8 @@ class Intake:
                 failures += 1
 
     def _shared(self) -> bool:
-        if isinstance(self._feed, SharedFeed):
-            self._share = self._feed.share(self)
+        assert self._feed is not None
+        self._share = self._feed.share(self)
         return self._share is not None
 
     async def _pause(self, failures: int) -> None:

@@ -14,7 +14,7 @@ from aetcd._transport.deadlines import Deadline, Deadlines
 from aetcd._transport.supervisor import Job
 from aetcd.errors import RequestTimeout, WatchError
 from aetcd.etcd._buffer import Buffer
-from aetcd.etcd._feed import Batch, Feed, Item, Share, SharedFeed, Sink, Snapshot, Source
+from aetcd.etcd._feed import Batch, Feed, Item, Share, Sink, Snapshot, Source
 from aetcd.etcd._intake import Intake
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Item",
     "OnHistoryLost",
     "Share",
-    "SharedFeed",
     "Sink",
     "Snapshot",
     "Source",

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from aetcd.errors import DecodeError
 from aetcd.etcd._values import Change, Kind, Node
-from aetcd.etcd._watch import Batch, Snapshot
+from aetcd.etcd._watch import Batch, Sink, Snapshot
 from aetcd.etcd.v2._line import check_cluster, under
 from aetcd.etcd.v2._models import KeysResponse, V2Node
 from aetcd.etcd.v2._shared import Follower
@@ -67,6 +67,9 @@ class PathFeed:
         self.check_cluster(reading.cluster_id)
         nodes = [] if reading.node is None else list(self._leaves(reading.node))
         return Snapshot(revision=reading.index, nodes=nodes)
+
+    def share(self, sink: Sink) -> None:
+        """It is not: equal ones share a line of requests all the same, and each reads it by itself."""
 
     def _leaves(self, node: V2Node) -> Iterator[Node]:
         if not node.dir:

@@ -10,7 +10,7 @@ from attrs import define, field
 from aetcd._transport.streams import Stream
 from aetcd._wire.framing import JSONValues
 from aetcd.errors import ConnectFailed, HistoryLost, PermissionDenied, RevisionCompacted, Unauthenticated
-from aetcd.etcd._feed import Batch, Share, SharedFeed, Sink, Snapshot
+from aetcd.etcd._feed import Batch, Share, Sink, Snapshot
 from aetcd.etcd._values import Node
 from aetcd.etcd.v3._codec import key_range
 from aetcd.etcd.v3._frames import WATCH, WatchFrame, create_request, decode_frames, watch_request
@@ -25,7 +25,7 @@ __all__ = ["RangeFeed"]
 
 
 @define(eq=False)
-class RangeFeed(SharedFeed):
+class RangeFeed:
     """The changes of a range of keys.
 
     read: A key and value as the caller knows it.
@@ -45,7 +45,7 @@ class RangeFeed(SharedFeed):
     resets: int = field(default=0, init=False)
 
     def share(self, sink: Sink) -> Share | None:
-        """As `SharedFeed.share`."""
+        """As `Feed.share`."""
         # The refusal of an empty range has no name on it, so it is left to a stream of its own.
         if self.range_end is not None:
             first, end = key_range(self.key, self.range_end, False, False)
