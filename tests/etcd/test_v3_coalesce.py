@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -22,9 +23,10 @@ from aetcd.errors import (
     RequestTimeout,
     RequestTooLarge,
 )
-from aetcd.etcd.v3._coalesce import LARGE
+from aetcd.etcd.v3 import CreateRevision, Get, Put, Txn
+from aetcd.etcd.v3._coalesce import LARGE, Coalescer
 from aetcd.etcd.v3._gathering import HEAVY, MOST, TOGETHER, Batch, Gathering, Solo
-from aetcd.testing import EtcdCluster, EtcdServer, etcd_binaries
+from aetcd.testing import EtcdCluster, EtcdServer, TCPProxy, etcd_binaries
 
 GET, PUT, TXN = "v3 range", "v3 put", "v3 txn"
 
@@ -109,7 +111,7 @@ class Wanted:
 
 
 def waiting(*items: Wanted, shared: bool = True) -> Gathering[Wanted]:
-    gathering: Gathering[Wanted] = Gathering(shared)
+    gathering: Gathering[Wanted] = Gathering(shared, not shared)
     for item in items:
         gathering.add(item)
     return gathering
@@ -191,6 +193,17 @@ def test_writes_of_one_key_go_one_after_the_other() -> None:
     assert second is not None
     gathering.landed(second)
     assert took(gathering.take()) == [a3]
+
+
+def test_transactions_of_one_key_share_no_request() -> None:
+    """But they may be under way at the same time, for none of them waits for another's end."""
+    a1, b1, a2, a3 = (Wanted(key) for key in (b"a", b"b", b"a", b"a"))
+    gathering: Gathering[Wanted] = Gathering(shared=False, ordered=False)
+    for item in (a1, b1, a2, a3):
+        gathering.add(item)
+    assert took(gathering.take()) == [a1, b1]
+    assert took(gathering.take()) == [a2]
+    assert gathering.take() is None, "two are under way"
 
 
 def test_limits_on_silence_are_not_mixed() -> None:
@@ -415,6 +428,102 @@ async def test_a_smaller_limit_of_the_server_is_learnt(binary: Any, wire: Wire) 
 
 
 # Limits and cancels of single callers
+
+
+# Transactions that may be sent twice
+
+
+def creation(client: aetcd.Client, key: str, lease: int = 0) -> Txn:
+    """Creates a key, or reads it where it is there."""
+    txn = client.v3.txn().when(CreateRevision(key) == 0).then(Put(key, "made", lease=lease)).otherwise(Get(key))
+    return txn.build()
+
+
+async def transacted(client: aetcd.Client, keys: list[str], **leases: int) -> list[Any]:
+    coalescer = Coalescer(client.v3, reads=True, writes=False)
+
+    async def one(key: str) -> Any:
+        return await coalescer.transact(key.encode(), creation(client, key, leases.get(key, 0)), 100)
+
+    return await asyncio.gather(*map(one, keys), return_exceptions=True)
+
+
+async def test_transactions_that_wait_together_share_a_request(prefix: str, client: aetcd.Client, wire: Wire) -> None:
+    """Each is told what itself did; those of one request did it at one revision."""
+    keys = [prefix + key for key in names(20)]
+    told = await transacted(client, keys)
+    assert wire.counts == {TXN: 3}
+    assert all(answer.succeeded for answer in told)
+    assert [len(answer.results) for answer in told] == [1] * 20
+    assert len({answer.revision for answer in told[2:]}) == 1
+    for key, answer in zip(keys, told, strict=True):
+        assert (await client.v3.range(key)).kvs[0].create_revision == answer.revision
+
+
+async def test_transaction_that_does_otherwise_goes_alone(prefix: str, client: aetcd.Client, wire: Wire) -> None:
+    """Together they do all or nothing, so that each is then sent by itself."""
+    keys = [prefix + key for key in names(20)]
+    await client.set(names(20)[7], "there")
+    wire.clear()
+    told = await transacted(client, keys)
+    assert wire.counts == {TXN: 2 + 1 + 18}
+    assert [answer.succeeded for answer in told] == [number != 7 for number in range(20)]
+    assert told[7].results[0].kvs[0].value == b"there"
+    assert await asyncio.gather(*(client.get(key) for key in names(20))) == ["made"] * 7 + ["there"] + ["made"] * 12
+
+
+async def test_transaction_that_is_refused_fails_its_caller_only(prefix: str, client: aetcd.Client, wire: Wire) -> None:
+    """Nothing of the shared request was done, so each is sent by itself."""
+    keys = [prefix + key for key in names(10)]
+    told = await transacted(client, keys, **{keys[5]: 4711})
+    assert isinstance(told.pop(5), LeaseNotFound)
+    assert all(answer.succeeded for answer in told)
+    assert wire.counts == {TXN: 2 + 1 + 8}
+
+
+async def test_entries_of_one_queue_never_share_a_revision(server: EtcdServer, wire: Wire) -> None:
+    """Nobody would be the first of two. Those who leave may go with those who come."""
+    async with connected(server.url, wire=wire) as client, AsyncExitStack() as sessions:
+        store = client._store()
+        owners = [await sessions.enter_async_context(client.session(60)) for _ in range(30)]
+        wire.clear()
+        entries = await asyncio.gather(*(store.enter("queue", b"", owner) for owner in owners))
+        assert len({entry.created_revision for entry in entries}) == 30
+        assert wire.counts == {TXN: 30}
+        others = [await sessions.enter_async_context(client.session(60)) for _ in range(5)]
+        wire.clear()
+        leaving = (store.leave(entry, owner) for entry, owner in zip(entries, owners, strict=True))
+        coming = (store.enter("queue", b"", owner) for owner in others)
+        told = await asyncio.gather(*leaving, *coming)
+        assert all(told[:30])
+        assert len({entry.created_revision for entry in told[30:]}) == 5
+        assert wire.counts[TXN] < 10
+        assert len((await store.queue("queue")).entries) == 5
+
+
+async def test_transactions_are_sent_one_by_one_where_it_is_switched_off(
+    etcd: EtcdServer, wire: Wire, prefix: str
+) -> None:
+    async with (
+        connected(etcd.url, wire=wire, coalesce=False, namespace=prefix) as client,
+        client.session(60) as session,
+    ):
+        store = client._store()
+        wire.clear()
+        entries = await asyncio.gather(*(store.enter(f"queue{number}", b"", session) for number in range(10)))
+        assert wire.counts == {TXN: 10}
+        assert all(await asyncio.gather(*(store.leave(entry, session) for entry in entries)))
+        assert wire.counts == {TXN: 20}
+
+
+async def test_transactions_whose_answer_is_lost_are_sent_again(server: EtcdServer, wire: Wire) -> None:
+    """All that shared the request: their second sending finds what the first has done."""
+    async with TCPProxy(server.url) as between, connected(between.url, wire=wire) as client:
+        trap = between.cut_after(received=0, match=b64encode(b"k005"))
+        told = await transacted(client, names(20))
+        assert trap.sprung
+    assert [answer.succeeded for answer in told] == [True] * 2 + [False] * 18
+    assert all(answer.results[0].kvs[0].value == b"made" for answer in told[2:])
 
 
 async def test_cancelled_callers_leave_the_others(server: EtcdServer, wire: Wire) -> None:

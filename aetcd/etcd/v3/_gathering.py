@@ -57,14 +57,15 @@ class Batch(msgspec.Struct, Generic[W], eq=False):
 class Gathering(Generic[W]):
     """What waits, what is under way, and what goes next.
 
-    shared: Whether one operation serves all who ask for its key (reads). Otherwise a key is in one request at a time
-        only, so that its writes are applied in the order of the calls.
+    shared: Whether one operation serves all who ask for its key (reads). Otherwise a key is once in a request.
+    ordered: Whether a key is in one request at a time only, so that its writes are applied in the order of the calls.
     limit: Operations that the server takes in one transaction, as far as it is known.
     crowded: Whether several waited when last something went: then whoever comes waits for the end of the loop's turn,
         for others are likely to come in it.
     """
 
     shared: bool
+    ordered: bool
     limit: int = MOST
     crowded: bool = False
     waiting: dict[W, None] = field(factory=dict, init=False)
@@ -81,10 +82,7 @@ class Gathering(Generic[W]):
     def admits(self, key: bytes) -> bool:
         """Whether it may go at once, alone: nobody is about that it could go with."""
         return (
-            not self.crowded
-            and not self.waiting
-            and self.alone + self.batches < self._slots
-            and (self.shared or key not in self.held)
+            not self.crowded and not self.waiting and self.alone + self.batches < self._slots and key not in self.held
         )
 
     def add(self, item: W) -> None:
@@ -117,7 +115,7 @@ class Gathering(Generic[W]):
         self.crowded = True
         self.batches += 1
         self.aboard += batch.size
-        if not self.shared:
+        if self.ordered:
             self.held.update(batch.pieces)
         return batch
 
@@ -126,7 +124,7 @@ class Gathering(Generic[W]):
         room = max(TOGETHER, -(-(len(self.waiting) + self.aboard) // IN_FLIGHT))
         batch: Batch[W] = Batch()
         pieces, members, weight = batch.pieces, batch.members, 0
-        held = set() if self.shared else set(self.held)
+        held = set(self.held)
         pace = next(iter(self.waiting)).pace
         for item in self.waiting:
             key = item.key
@@ -150,7 +148,7 @@ class Gathering(Generic[W]):
     def set_off(self, key: bytes) -> None:
         """One goes alone."""
         self.alone += 1
-        if not self.shared:
+        if self.ordered:
             self.held.add(key)
 
     def arrived(self, key: bytes) -> None:

@@ -36,12 +36,16 @@ from aetcd.etcd.v3._codec import Wire
 from aetcd.etcd.v3._gathering import Batch, Gathering
 from aetcd.etcd.v3._txn import TXN
 
-__all__ = ["TO_ALL", "Item", "Lane", "own"]
+__all__ = ["TO_ALL", "Apart", "Item", "Lane", "own"]
 
 # What the server says of itself, and would say to each operation by itself too.
 TO_ALL = (Unauthenticated, ServerUnavailable, NoLeader, TooManyRequests)
 
 A = TypeVar("A")
+
+
+class Apart(Exception):
+    """Nothing of a batch was done, since together it could not be: each has to go by itself."""
 
 
 class Item(msgspec.Struct, eq=False):
@@ -73,10 +77,10 @@ class Lane(ABC, Generic[A]):
     A caller's limits and his cancel are his own: the others' request goes on, and ends when nobody waits for it.
     """
 
-    def __init__(self, v3: V3, *, shared: bool) -> None:
+    def __init__(self, v3: V3, *, shared: bool = False, ordered: bool = False) -> None:
         self._v3 = v3
         self._pool = v3.gateway.channel.pool
-        self._gathering: Gathering[Item] = Gathering(shared)
+        self._gathering: Gathering[Item] = Gathering(shared, ordered)
         self._under_way: dict[Batch[Item], None] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._flushing = False
@@ -87,15 +91,20 @@ class Lane(ABC, Generic[A]):
 
     @abstractmethod
     async def together(self, batch: Batch[Item], limits: Timeout) -> list[A]:
-        """Send a batch; one answer for each of its pieces, in order."""
+        """Send a batch; one answer for each of its pieces, in order. Raises Apart where nothing of it was done."""
 
     @abstractmethod
     def lost(self, item: Item, reason: AetcdError) -> AetcdError:
         """What a caller is told whose operation was under way and may have been carried out."""
 
-    def run(self, key: bytes, call: Any, weight: int, limits: Timeout) -> Coroutine[Any, Any, A]:
-        """Send it, with others or alone. To be awaited at once; no coroutine itself, for each layer of them costs."""
-        if self._gathering.admits(key):
+    def run(
+        self, key: bytes, call: Any, weight: int, limits: Timeout, *, urgent: bool = True
+    ) -> Coroutine[Any, Any, A]:
+        """Send it, with others or alone. To be awaited at once; no coroutine itself, for each layer of them costs.
+
+        urgent: It goes at once where nobody is about. Otherwise it waits until the end of the loop's turn in any case.
+        """
+        if urgent and self._gathering.admits(key):
             return self._at_once(key, call, limits)
         return self._wait(key, call, weight, limits)
 
@@ -175,7 +184,7 @@ class Lane(ABC, Generic[A]):
 
     async def _carry(self, batch: Batch[Item]) -> None:
         """Send a batch, and tell everybody what came of it."""
-        refusal: ServerError | None = None
+        refusal: ServerError | Apart | None = None
         all_told = False
         try:
             answers = await self.together(batch, self._limits(batch))
@@ -185,7 +194,7 @@ class Lane(ABC, Generic[A]):
                 for item in members:
                     item.tell(answer)
             all_told = True
-        except ServerError as e:
+        except (ServerError, Apart) as e:
             refusal = e
         except AetcdError as e:
             is_open = isinstance(e, TransportError) and e.outcome is Outcome.UNKNOWN
@@ -209,7 +218,7 @@ class Lane(ABC, Generic[A]):
             self._look()
             self._set_alarm(inf)
 
-    def _take_apart(self, batch: Batch[Item], refusal: ServerError) -> None:
+    def _take_apart(self, batch: Batch[Item], refusal: ServerError | Apart) -> None:
         """Nothing was applied. What one operation is to blame for shall reach its caller only."""
         still = [item for item in batch.members if not item.told.done()]
         if isinstance(refusal, TO_ALL):

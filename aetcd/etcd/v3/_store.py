@@ -24,6 +24,8 @@ from aetcd.etcd.v3._txn import CreateRevision, Txn, TxnBuilder, TxnResult, commi
 
 __all__ = ["V3Store"]
 
+SMALL = 512  # bytes of a transaction, about, beside its value
+
 
 @define(eq=False)
 class V3Store:
@@ -36,7 +38,8 @@ class V3Store:
     async def enter(self, queue: str, raw: bytes, session: Session) -> Entry:
         """Put if absent, under a name that no other entry of this session has."""
         lease = lease_of(session)
-        return await self._create(self._own_key(queue, session), raw, lease)
+        # No two of a queue in one request: they would have the same creation revision, and no order.
+        return await self._create(self._own_key(queue, session), raw, lease, among=self._prefix(queue))
 
     async def join(self, queue: str, raw: bytes, session: Session) -> tuple[Entry, Queue]:
         """The same, and the queue, in one transaction."""
@@ -78,7 +81,7 @@ class V3Store:
         """Delete, if the key is still the one that was created. The lease stays the session's."""
         name = self.space.server_key(entry.key)
         txn = self.space.v3.txn().when(CreateRevision(name) == entry.created_revision).then(Delete(name))
-        left = (await self._repeat(txn)).succeeded
+        left = (await self.space.coalescer.transact(name, txn.build(), SMALL)).succeeded
         if left and session is not None:
             self._free(entry, session)
         return left
@@ -87,7 +90,8 @@ class V3Store:
         """Delete, and read the other one in the same transaction."""
         name, other = self.space.server_key(entry.key), self.space.server_key(heir.key)
         txn = self.space.v3.txn().when(CreateRevision(name) == entry.created_revision)
-        answer = await self._repeat(txn.then(Delete(name), Get(other, keys_only=True)))
+        txn.then(Delete(name), Get(other, keys_only=True))
+        answer = await self.space.coalescer.transact(name, txn.build(), SMALL)
         if not answer.succeeded:
             return False, False
         self._free(entry, session)
@@ -116,10 +120,16 @@ class V3Store:
         assert isinstance(result, TxnResult)
         return replace(result, header=answer.header, peer=answer.peer)
 
-    async def _create(self, key: str, raw: bytes, lease: int) -> Entry:
+    async def _create(self, key: str, raw: bytes, lease: int, *, among: bytes | None = None) -> Entry:
+        """Put if absent: in a request of its own, or in one with others but not with one of the same `among`."""
         name = self.space.server_key(key)
         txn = self.space.v3.txn().when(CreateRevision(name) == 0)
-        answer = await self._repeat(txn.then(Put(name, raw, lease=lease)).otherwise(Get(name)))
+        txn.then(Put(name, raw, lease=lease)).otherwise(Get(name))
+        if among is None:
+            answer = await self._repeat(txn)
+        else:
+            # Who enters has others before him. Mostly one of them is leaving just now, and takes this along.
+            answer = await self.space.coalescer.transact(among, txn.build(), SMALL + len(raw), urgent=False)
         if answer.succeeded:
             return Entry(key=key, raw=raw, created_revision=answer.revision, modified_revision=answer.revision)
         (found,) = answer.results
