@@ -81,6 +81,7 @@ class Pool:
         self._limit = limit
         self._supervisor = Supervisor()
         self.deadlines = Deadlines(Deadline)
+        self._silences = Deadlines(Deadline)
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._age = 0
@@ -299,7 +300,13 @@ class Pool:
             first_byte=min(left, limits.read or span or left),
             body=body,
         )
-        stream = Stream(answer, peer=seat.peer.url, operation=call.request.operation, clock=self._clock)
+        stream = Stream(
+            answer,
+            peer=seat.peer.url,
+            operation=call.request.operation,
+            clock=self._clock,
+            silences=self._silences,
+        )
         if self._closed:
             stream.close()
             raise closed_error()

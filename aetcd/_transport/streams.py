@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 
 import aiohttp
 
+from aetcd._transport.deadlines import Deadline, Deadlines
 from aetcd._transport.http import failure
 from aetcd._wire.message import Response
-from aetcd.errors import AetcdError
+from aetcd.errors import AetcdError, RequestTimeout
 
 __all__ = ["Pace", "Stream"]
 
@@ -61,13 +63,20 @@ class Stream:
     """
 
     def __init__(
-        self, answer: aiohttp.ClientResponse, *, peer: str, operation: str, clock: Callable[[], float]
+        self,
+        answer: aiohttp.ClientResponse,
+        *,
+        peer: str,
+        operation: str,
+        clock: Callable[[], float],
+        silences: Deadlines[Deadline],
     ) -> None:
         self.peer = peer
         self.operation = operation
         self.last_heard = clock()
         self._answer = answer
         self._clock = clock
+        self._silences = silences
         self._broken: AetcdError | None = None
         self._pace = Pace()
 
@@ -81,20 +90,31 @@ class Stream:
         """By name, without regard to case."""
         return self._answer.headers
 
-    async def read(self) -> bytes:
+    async def read(self, *, within: float = math.inf) -> bytes:
         """The next bytes, as soon as there are any; none at the proper end.
 
-        Raises ConnectFailed where the stream was cut, and RequestTimeout where its peer fell silent. A cancel loses
-        nothing: the next call gets the bytes.
+        within: Seconds for which it may be silent, though its peer lives.
+
+        Raises ConnectFailed where the stream was cut, and RequestTimeout where it or its peer fell silent. A cancel
+        loses nothing: the next call gets the bytes.
         """
         if self._broken is not None:
             raise self._broken
+        limit = None if within == math.inf else self._silences.begin(within)
         try:
             chunk = await self._answer.content.readany()
+        except asyncio.CancelledError as e:
+            if limit is not None and limit.overdue:
+                text = f"nothing came for {within:g} s"
+                raise RequestTimeout(text, peer=self.peer, operation=self.operation) from e
+            raise
         except AetcdError:
             raise
         except (aiohttp.ClientError, OSError) as e:
             raise failure(e, peer=self.peer, operation=self.operation) from e
+        finally:
+            if limit is not None:
+                self._silences.end(limit)
         self.last_heard = self._clock()
         return chunk
 

@@ -82,7 +82,7 @@ class ObjectReader:
     _hasher: Hasher | None = field(default=None, init=False)
     _kept: bytes = field(default=b"", init=False)
     _in_vain: int = field(default=0, init=False)
-    _idle: float | None = field(default=None, init=False)
+    _idle: float = field(default=math.inf, init=False)
 
     # What it is
 
@@ -141,7 +141,8 @@ class ObjectReader:
             if self._size is not None and self._position >= self._size:
                 return self._finish()
             try:
-                piece = await self._heard(self._stream)
+                # A target that lives and sends nothing is as good as gone.
+                piece = await self._stream.read(within=self._idle)
             except (ConnectFailed, RequestTimeout) as e:
                 await self._resume(e)
                 continue
@@ -151,17 +152,6 @@ class ObjectReader:
             if self._size is None:
                 return self._finish()
             await self._resume(ConnectFailed("the answer ended too early", peer=self._stream.peer))
-
-    async def _heard(self, stream: Stream) -> bytes:
-        """The next bytes of the connection. A target that lives and sends nothing is as good as gone."""
-        try:
-            async with asyncio.timeout(self._idle):
-                return await stream.read()
-        except TimeoutError as e:
-            if isinstance(e, RequestTimeout):
-                raise
-            text = f"nothing came for {self._idle:g} s"
-            raise RequestTimeout(text, peer=stream.peer, operation="aistore get") from e
 
     def _give(self, piece: bytes, most: int | None) -> bytes:
         if most is not None and len(piece) > most:
@@ -193,8 +183,7 @@ class ObjectReader:
 
     async def __aenter__(self) -> Self:
         limits = self._link.budget(self._timeout).left()
-        idle = limits.read or limits.total
-        self._idle = None if idle == math.inf else idle
+        self._idle = limits.read or limits.total
         dialect = await self._link.dialect(self._timeout)
         stream = await self._open(self._span)
         try:

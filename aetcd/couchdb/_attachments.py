@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, Awaitable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -16,7 +15,6 @@ from aetcd.couchdb._conflicts import with_both_sides
 from aetcd.couchdb._documents import Saved, saved_from
 from aetcd.couchdb._errors import Conflict, DatabaseNotFound, DocumentNotFound, NotFound, facts_in
 from aetcd.couchdb._link import Limit, Link
-from aetcd.errors import RequestTimeout
 
 __all__ = ["Attachment", "Attachments"]
 
@@ -39,9 +37,8 @@ class Attachment:
     length: int | None
     digest: str | None
 
-    def __init__(self, opened: AbstractAsyncContextManager[Stream], what: str, silence: float) -> None:
+    def __init__(self, opened: AbstractAsyncContextManager[Stream], silence: float) -> None:
         self._opened = opened
-        self._what = what
         self._silence = silence
         self._stream: Stream | None = None
 
@@ -74,14 +71,7 @@ class Attachment:
         """
         if self._stream is None:
             raise RuntimeError("an attachment is read inside `async with`")
-        try:
-            async with asyncio.timeout(self._silence):
-                piece = await self._stream.read()
-        except TimeoutError as e:
-            if isinstance(e, RequestTimeout):
-                raise
-            text = f"nothing came for {self._silence:g} s"
-            raise RequestTimeout(text, peer=self._stream.peer, operation=self._what) from e
+        piece = await self._stream.read(within=self._silence)
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -109,7 +99,7 @@ class Attachments:
         query = {"rev": None if revision is None else check_revision(revision)}
         request = make("get attachment", "GET", self._file(id, name), query=query, headers=PLAIN)
         limits = self._link.patient(timeout)
-        return Attachment(self._link.stream(request, timeout=limits), request.operation, limits.total)
+        return Attachment(self._link.stream(request, timeout=limits), limits.total)
 
     async def put_attachment(
         self,

@@ -299,6 +299,34 @@ async def test_repr_of_a_stream(serve: Serve, pool_of: MakePool) -> None:
         assert repr(stream) == f"<Stream watch from {server.url}>"
 
 
+async def test_silence_that_is_too_long(serve: Serve, pool_of: MakePool) -> None:
+    """It is told who fell silent, and the next read goes on."""
+    more = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        await more.wait()
+        async for piece in silence(b"late"):
+            yield piece
+
+    server = await serve(lambda _: endless(pieces()))
+    async with pool_of(server.url).stream(WATCH, auth=ANONYMOUS) as stream:
+        with pytest.raises(RequestTimeout, match=r"nothing came for 0\.05 s") as caught:
+            await stream.read(within=0.05)
+        assert (caught.value.peer, caught.value.operation) == (server.url, "watch")
+        more.set()
+        assert await stream.read(within=5) == b"late"
+
+
+async def test_cancel_of_a_read_with_a_limit(serve: Serve, pool_of: MakePool) -> None:
+    """It is the caller's, not that of the limit."""
+    server = await serve(lambda _: endless(silence(b"one")))
+    async with pool_of(server.url).stream(WATCH, auth=ANONYMOUS) as stream:
+        await stream.read(within=5)
+        with pytest.raises(TimeoutError) as caught:
+            await asyncio.wait_for(stream.read(within=5), 0.05)
+        assert not isinstance(caught.value, RequestTimeout)
+
+
 # Floods
 
 
