@@ -18,7 +18,7 @@ from aetcd.recipes._store import Entry, Session, Store, Work
 
 __all__ = ["Berth", "Berths", "berths_of"]
 
-LINGER = 1.0  # seconds for which a session that nobody uses is kept
+LINGER = 10.0  # seconds for which a session that nobody uses is kept
 
 
 @define(eq=False)

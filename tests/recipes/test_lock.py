@@ -9,6 +9,7 @@ import pytest
 
 import aetcd
 from aetcd.etcd.v3 import Get, Put, Txn, Value
+from aetcd.recipes import _berths
 
 Connect = Callable[..., Awaitable[aetcd.Client]]
 Eventually = Callable[..., Awaitable[None]]
@@ -288,9 +289,10 @@ async def test_two_cancels_of_one_who_waits(client: aetcd.Client, eventually: Ev
 
 @pytest.mark.parametrize("protocol", ["v3"])
 async def test_one_session_serves_one_contender_after_the_other(
-    connect: Connect, client: aetcd.Client, eventually: Eventually
+    connect: Connect, client: aetcd.Client, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock that is taken again and again has one lease, which ends soon after the last has left."""
+    monkeypatch.setattr(_berths, "LINGER", 1.0)
     before = set(await client.v3.lease.list())
     for _ in range(5):
         async with client.lock("job"):

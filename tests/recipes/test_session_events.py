@@ -50,14 +50,15 @@ async def test_a_bad_connection_is_told_before_the_loss(
 async def test_lost_ends_the_iteration(timed: aetcd.Client, clock: Any, eventually: Eventually) -> None:
     """By the clock: doubtful after a third of the TTL, lost after all of it, and nothing after that."""
     seen: list[SessionState] = []
-    async with timed.session(ttl=600) as session:
+    # Renewed at every sixth of so long a TTL, of the loop's time: that does not come within the test.
+    async with timed.session(ttl=600_000) as session:
         watching = asyncio.ensure_future(gather(session, seen))
         await eventually(lambda: seen == [SessionState.RENEWED])
-        clock.ahead += 190
+        clock.ahead += 190_000
         assert session.state is SessionState.RENEWED
-        clock.ahead += 30
+        clock.ahead += 30_000
         await eventually(lambda: seen[1:] == [SessionState.SUSPENDED])
-        clock.ahead += 400
+        clock.ahead += 400_000
         async with asyncio.timeout(5):
             await watching
         assert session.lost
@@ -71,11 +72,11 @@ async def test_what_was_seen_to_be_over_does_not_come_back(timed: aetcd.Client, 
         lambda session: session.expires_in > 0,
     ]
     for look in looks:
-        async with timed.session(ttl=600) as session:
-            clock.ahead += 601
+        async with timed.session(ttl=600_000) as session:
+            clock.ahead += 600_001
             assert not look(session)
             assert session.lost
-            session._trust.confirm(clock(), 600)  # the answer to a renewal that was on its way
+            session._trust.confirm(clock(), 600_000)  # the answer to a renewal that was on its way
             assert not session.held
 
 
