@@ -70,10 +70,15 @@ class Deadlines(Generic[D]):
         # The timer looks for itself whether it is early: it need not be moved.
         limit.due = limit.task.get_loop().time() + seconds
 
-    def give_up(self) -> None:
-        """End all that runs now."""
+    def stop(self) -> None:
+        """Give up nothing more: what runs is being ended by others, and nothing begins."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+
+    def give_up(self) -> None:
+        """End all that runs now."""
+        self.stop()
         for limit in self.running.values():
             limit.give_up()
 

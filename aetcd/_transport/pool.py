@@ -126,6 +126,8 @@ class Pool:
             with anyio.move_on_after(CLOSING, shield=True):
                 await self._supervisor.aclose()
         finally:
+            self.deadlines.stop()
+            self._silences.stop()
             await self._http.aclose()
 
     @property

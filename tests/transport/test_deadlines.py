@@ -83,6 +83,18 @@ async def test_prolonged() -> None:
     assert await long == "in time"
 
 
+async def test_stopped() -> None:
+    """Its timer is not left behind in the loop."""
+    limits, event = Limits(), asyncio.Event()
+    late, other = asyncio.create_task(wait(limits, 0.02, event)), Limits()
+    await asyncio.sleep(0)
+    limits.stop()
+    assert await asyncio.create_task(wait(other, 0.04, event)) == "overdue"
+    assert not late.done()
+    event.set()
+    assert await late == "in time"
+
+
 async def test_all_given_up() -> None:
     """As when their owner closes."""
     limits, event = Limits(), asyncio.Event()
