@@ -427,9 +427,6 @@ async def test_a_smaller_limit_of_the_server_is_learnt(binary: Any, wire: Wire) 
         assert wire.counts[TXN] >= 2 * 58 // 8
 
 
-# Limits and cancels of single callers
-
-
 # Transactions that may be sent twice
 
 
@@ -443,7 +440,7 @@ async def transacted(client: aetcd.Client, keys: list[str], **leases: int) -> li
     coalescer = Coalescer(client.v3, reads=True, writes=False)
 
     async def one(key: str) -> Any:
-        return await coalescer.transact(key.encode(), creation(client, key, leases.get(key, 0)), 100)
+        return await coalescer.transact(key.encode(), creation(client, key, leases.get(key, 0)))
 
     return await asyncio.gather(*map(one, keys), return_exceptions=True)
 
@@ -524,6 +521,9 @@ async def test_transactions_whose_answer_is_lost_are_sent_again(server: EtcdServ
         assert trap.sprung
     assert [answer.succeeded for answer in told] == [True] * 2 + [False] * 18
     assert all(answer.results[0].kvs[0].value == b"made" for answer in told[2:])
+
+
+# Limits and cancels of single callers
 
 
 async def test_cancelled_callers_leave_the_others(server: EtcdServer, wire: Wire) -> None:

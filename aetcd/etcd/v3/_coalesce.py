@@ -19,12 +19,13 @@ from aetcd.etcd.v3._gathering import Batch, Solo
 from aetcd.etcd.v3._kv import PUT, RANGE
 from aetcd.etcd.v3._lanes import TO_ALL, Apart, Item, Lane, own
 from aetcd.etcd.v3._models import Header, KeyValue, PutResponse, RangeResponse
-from aetcd.etcd.v3._ops import put_wire
+from aetcd.etcd.v3._ops import Put, put_wire
 from aetcd.etcd.v3._txn import Txn, TxnResult, commit
 
 __all__ = ["Coalescer", "Found"]
 
 LARGE = 64 * 1024  # bytes of one answer: others should not wait for it
+SMALL = 512  # bytes of a transaction, about, beside its values
 
 Found: TypeAlias = tuple[KeyValue | None, int]
 """What a read found, and the revision of the key space that it saw."""
@@ -196,16 +197,16 @@ class Coalescer:
             return self._writes.run(key, call, len(key) + len(value), timeout)
         return self._writes.alone(key, call, timeout)
 
-    def transact(self, key: bytes, txn: Txn, weight: int, *, urgent: bool = True) -> Coroutine[Any, Any, TxnResult]:
+    def transact(self, key: bytes, txn: Txn, *, urgent: bool = True) -> Coroutine[Any, Any, TxnResult]:
         """Send a transaction that compares with what no second sending finds again, so that it may be sent twice.
 
         key: Of those with the same one no two share a request, and with it a revision.
-        weight: Bytes of it, about.
         urgent: False has it wait in any case for what else comes in this turn of the loop.
 
         Raises as a transaction does that is sent by itself.
         """
         limits = self._v3.gateway.channel.pool.timeout
         if self._reads:
+            weight = SMALL + sum(len(operation.value) for operation in txn.then if isinstance(operation, Put))
             return self._transactions.run(key, txn, weight, limits, urgent=urgent)
         return self._transactions.alone(key, txn, limits)

@@ -91,14 +91,6 @@ def decode_frame(value: bytes, *, peer: str | None = None) -> WatchFrame:
     raise error_of(fault, operation=WATCH.operation, peer=peer)
 
 
-_FILTERS: dict[tuple[bool, bool], tuple[str, ...]] = {
-    (False, False): (),
-    (True, False): ("NOPUT",),
-    (False, True): ("NODELETE",),
-    (True, True): ("NOPUT", "NODELETE"),
-}
-
-
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     key: bytes
     range_end: bytes = b""
@@ -144,7 +136,7 @@ def create_request(
         range_end=end,
         start_revision=whole(start_revision, "start_revision"),
         watch_id=whole(watch_id, "watch_id"),
-        filters=_FILTERS[no_put, no_delete],
+        filters=("NOPUT",) * no_put + ("NODELETE",) * no_delete,
         prev_kv=prev_kv,
         progress_notify=progress_notify,
         fragment=fragment,

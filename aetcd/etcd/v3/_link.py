@@ -193,7 +193,7 @@ class SharedWatch:
 
     def move(self) -> None:
         """Go to a stream. Where there is none that could be shared, the sink is told so."""
-        self.reader = Reader(self.feed.read, self.feed.wanted)
+        self.reader = self.feed.reader()
         try:
             if not self.left and not self.feed.place(self):
                 self.sink.over(None)

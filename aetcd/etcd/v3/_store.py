@@ -6,7 +6,6 @@ A contender's key is `<name>/<lease ID in hexadecimal>`, tied to its lease; the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,8 +22,6 @@ from aetcd.etcd.v3._session import lease_of
 from aetcd.etcd.v3._txn import CreateRevision, Txn, TxnBuilder, TxnResult, commit
 
 __all__ = ["V3Store"]
-
-SMALL = 512  # bytes of a transaction, about, beside its value
 
 
 @define(eq=False)
@@ -81,7 +78,7 @@ class V3Store:
         """Delete, if the key is still the one that was created. The lease stays the session's."""
         name = self.space.server_key(entry.key)
         txn = self.space.v3.txn().when(CreateRevision(name) == entry.created_revision).then(Delete(name))
-        left = (await self.space.coalescer.transact(name, txn.build(), SMALL)).succeeded
+        left = (await self.space.coalescer.transact(name, txn.build())).succeeded
         if left and session is not None:
             self._free(entry, session)
         return left
@@ -91,7 +88,7 @@ class V3Store:
         name, other = self.space.server_key(entry.key), self.space.server_key(heir.key)
         txn = self.space.v3.txn().when(CreateRevision(name) == entry.created_revision)
         txn.then(Delete(name), Get(other, keys_only=True))
-        answer = await self.space.coalescer.transact(name, txn.build(), SMALL)
+        answer = await self.space.coalescer.transact(name, txn.build())
         if not answer.succeeded:
             return False, False
         self._free(entry, session)
@@ -129,7 +126,7 @@ class V3Store:
             answer = await self._repeat(txn)
         else:
             # Who enters has others before him. Mostly one of them is leaving just now, and takes this along.
-            answer = await self.space.coalescer.transact(among, txn.build(), SMALL + len(raw), urgent=False)
+            answer = await self.space.coalescer.transact(among, txn.build(), urgent=False)
         if answer.succeeded:
             return Entry(key=key, raw=raw, created_revision=answer.revision, modified_revision=answer.revision)
         (found,) = answer.results
@@ -138,8 +135,11 @@ class V3Store:
 
     def _own_key(self, queue: str, session: Session) -> str:
         names = self._names.setdefault(session, set())
-        first = f"{queue}/{lease_of(session):x}"
-        name = next(name for name in (first if n == 1 else f"{first}-{n}" for n in count(1)) if name not in names)
+        name = first = f"{queue}/{lease_of(session):x}"
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{first}-{number}"
         names.add(name)
         return name
 

@@ -51,8 +51,12 @@ class RangeFeed:
             first, end = key_range(self.key, self.range_end, False, False)
             if end != b"\0" and end <= first:
                 return None
-        watch = SharedWatch(self, sink, Reader(self.read, self.wanted))
+        watch = SharedWatch(self, sink, self.reader())
         return watch if self.place(watch) else None
+
+    def reader(self) -> Reader:
+        """One for the frames of one stream, from its first on."""
+        return Reader(self.read, self.wanted)
 
     def place(self, watch: SharedWatch) -> bool:
         """Put a watch of it on a stream. False where there is none that could be shared."""
@@ -66,7 +70,7 @@ class RangeFeed:
         while True:
             stale = self.gateway.channel.auth.current()
             async with self.gateway.channel.stream(request) as stream:
-                source = _RangeSource(stream, Reader(self.read, self.wanted))
+                source = _RangeSource(stream, self.reader())
                 try:
                     await source.stand()
                 except (Unauthenticated, PermissionDenied):
