@@ -44,12 +44,18 @@ class Worker:
         self._heard.set()
 
     async def until(self, condition: Callable[[Sequence[Event]], bool], *, within: float) -> None:
-        """Wait until what was recorded is enough."""
-        async with asyncio.timeout(within):
-            while not condition(self.history):
-                assert not self._ended, f"the worker {self.name} ended"
-                self._heard.clear()
-                await self._heard.wait()
+        """Wait until what was recorded is enough. TimeoutError tells what was."""
+        try:
+            async with asyncio.timeout(within):
+                while not condition(self.history):
+                    assert not self._ended, f"the worker {self.name} ended"
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError as e:
+            # Of a hold that is trusted all the time, each attempt's first word of it.
+            told = {(event.who, event.what): event for event in reversed(self.history)}
+            lines = "\n".join(map(str, reversed(told.values())))
+            raise TimeoutError(f"the worker {self.name} said within {within:g} s:\n{lines}") from e
 
     async def until_said(self, what: str, count: int, *, within: float) -> None:
         """Wait until something was recorded so many times."""
