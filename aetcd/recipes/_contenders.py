@@ -111,7 +111,7 @@ class Contender:
         self._entry: Entry | None = None
         self._place: Place | None = None
         self._line: Line | None = None
-        self._waiting: anyio.CancelScope | None = None
+        self._limit: asyncio.Timeout | None = None
         self._news = asyncio.Event()
         self._upon_loss: Callable[[], None] | None = None
         self._won = False
@@ -144,12 +144,15 @@ class Contender:
         """
         check_patience(timeout)
         try:
-            async with asyncio.timeout(timeout or None):
-                await self._enter_and_wait(patient=timeout != 0)
+            async with asyncio.timeout(timeout or None) as limit:
+                await self._enter_and_wait(limit, patient=timeout != 0)
         except TimeoutError as e:
+            lost = bool(self.lost)
             await self.leave()
             if isinstance(e, AetcdError):
                 raise
+            if lost:
+                raise self._session_lost() from e
             raise LockTimeout(f"{self._queue!r} was not had within {timeout:g} s") from e
         except BaseException:
             await self.leave()
@@ -224,9 +227,10 @@ class Contender:
 
         return Guarded(send)
 
-    async def _enter_and_wait(self, *, patient: bool) -> None:
-        self._berth = await berths_of(self._store, self._ttl).take(self._lose_with_session)
-        with anyio.CancelScope() as self._waiting:
+    async def _enter_and_wait(self, limit: asyncio.Timeout, *, patient: bool) -> None:
+        self._limit = limit
+        try:
+            self._berth = await berths_of(self._store, self._ttl).take(self._lose_with_session)
             admitted = await self._enter(self._berth.session, patient=patient)
             assert self._entry is not None
             if not admitted and not patient:
@@ -236,10 +240,14 @@ class Contender:
             self._line.take(self._place)
             if not admitted:
                 await self._turn(self._place)
-        self._waiting = None
+        finally:
+            self._limit = None
         if self.lost or not self._berth.session.held:
-            raise SessionLost(f"the session ended while its owner waited for {self._queue!r}")
+            raise self._session_lost()
         self._won = True
+
+    def _session_lost(self) -> SessionLost:
+        return SessionLost(f"the session ended while its owner waited for {self._queue!r}")
 
     async def _enter(self, session: Session, *, patient: bool) -> bool:
         """Whether it is one's turn already, as far as it was asked for."""
@@ -257,8 +265,9 @@ class Contender:
         """Until it is one's turn. A store that cannot be reached is waited for, as long as the session lasts."""
         await self._news.wait()
         if place.promised is not None:
-            with anyio.move_on_after(PROMISE):
-                await place.promised.wait()
+            if not place.promised.is_set():
+                with anyio.move_on_after(PROMISE):
+                    await place.promised.wait()
             if place.confirmed and not place.gone:
                 return
         failures = 0
@@ -288,5 +297,5 @@ class Contender:
 
     def _lose_with_session(self) -> None:
         self.lose()
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(0.0)  # it waits no longer

@@ -11,6 +11,7 @@ import pytest
 from attrs import define, field
 
 import aetcd
+from aetcd._transport.pool import Pool
 from aetcd._transport.timeouts import Timeout
 from aetcd._transport.trace import RequestEvent, ResponseEvent, Trace
 from aetcd.errors import (
@@ -772,3 +773,35 @@ async def test_an_error_of_the_users_own_code_reaches_all(etcd: EtcdServer, wire
         async with asyncio.timeout(2):
             found = await asyncio.gather(*map(client.get, names(10)), return_exceptions=True)
     assert [type(told) for told in found] == [type(None)] * 2 + [Broken] * 8
+
+
+async def test_closing_the_client_at_the_moment_a_batch_sets_off(server: EtcdServer, wire: Wire) -> None:
+    """It is taken by a job that carried one before: nobody is left waiting."""
+    async with connected(server.url, wire=wire) as client:
+        await filled(client, names(20))
+        await server.members[0].pause()
+        wire.clear()
+        reads = [asyncio.create_task(client.get(key)) for key in names(20)]
+        await asyncio.sleep(0)  # they wait for the end of this turn
+        closing = asyncio.create_task(client.aclose())
+        async with asyncio.timeout(5):
+            told = await asyncio.gather(*reads, return_exceptions=True)
+            await closing
+        assert {type(error) for error in told} == {ClientClosed}
+
+
+async def test_one_job_carries_batch_after_batch(etcd: EtcdServer, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job is begun for each that is under way at a time, and for no more."""
+    begun: list[str] = []
+    spawn = Pool.spawn
+
+    def spy(self: Pool, function: Any, *, name: str) -> Any:
+        begun.append(name)
+        return spawn(self, function, name=name)
+
+    monkeypatch.setattr(Pool, "spawn", spy)
+    async with connected(etcd.url, wire=wire) as client:
+        for _ in range(10):
+            await asyncio.gather(*map(client.get, names(20)))
+        assert wire.counts[TXN] == 10
+        assert begun.count("coalesced requests") == 1
