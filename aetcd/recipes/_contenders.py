@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
 from typing import Any
 
-import anyio
 from attrs import define, frozen
 
 from aetcd._trust import Flag
@@ -20,8 +19,6 @@ from aetcd.recipes._queues import Line, Place, Rule, is_crowded, line_of, pause
 from aetcd.recipes._store import Entry, Queue, Session, Store
 
 __all__ = ["Contender", "Guarded", "Holder", "alone", "check_patience", "holders", "shown"]
-
-PROMISE = 0.1  # seconds that one whose turn has come waits for the word of the one before, in place of reading itself
 
 
 def check_patience(timeout: float | None) -> float | None:
@@ -188,15 +185,15 @@ class Contender:
         if self._line is None or self._place is None:
             return (await berth.cleared(self._entry, None))[0]
         heir = self._line.heir(self._place)
-        settled = asyncio.Event()
         if heir is not None:
-            heir.promised = settled
+            heir.promise()
         try:
             left, stands = await berth.cleared(self._entry, None if heir is None else heir.entry)
             if left:
                 self._line.removed(self._place, heir if stands else None)
         finally:
-            settled.set()
+            if heir is not None:
+                heir.settle()
         return left
 
     def upon_loss(self, call: Callable[[], None] | None) -> None:
@@ -265,9 +262,7 @@ class Contender:
         """Until it is one's turn. A store that cannot be reached is waited for, as long as the session lasts."""
         await self._news.wait()
         if place.promised is not None:
-            if not place.promised.is_set():
-                with anyio.move_on_after(PROMISE):
-                    await place.promised.wait()
+            await place.promised.wait()
             if place.confirmed and not place.gone:
                 return
         failures = 0

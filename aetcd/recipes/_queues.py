@@ -23,6 +23,7 @@ __all__ = ["Line", "Place", "Rule", "is_crowded", "line_of", "pause"]
 Rule = Callable[[Collection[Entry]], int]
 """How many of the first in a queue own what it is about. They are always its first, so that it is fair."""
 
+PROMISE = 0.1  # seconds that one whose turn has come waits for the word of the one before, in place of reading itself
 LINGER = 1.0  # seconds for which a watch outlives its last user, who may come back
 LONGEST_PAUSE = 1.0  # seconds
 
@@ -50,7 +51,7 @@ class Place:
     noticed: Called when something has changed. It must not wait.
     admitted: Its turn has come, as far as the line knows: what was before it is gone.
     confirmed: It was seen to stand after those before it were gone.
-    promised: The one before it is leaving, and will confirm it; or not.
+    promised: The one before it is leaving, and will confirm it: set when it has, or has failed to, or takes too long.
     gone: It stands no longer.
     error: Why nothing more will be told, or None.
     """
@@ -63,6 +64,18 @@ class Place:
     promised: asyncio.Event | None = field(default=None, init=False)
     gone: bool = field(default=False, init=False)
     error: Exception | None = field(default=None, init=False)
+    _late: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    def promise(self) -> None:
+        """The one before it is leaving."""
+        self.promised = asyncio.Event()
+        self._late = asyncio.get_running_loop().call_later(PROMISE, self.promised.set)
+
+    def settle(self) -> None:
+        """It has left, or not. Whether it confirmed is said before."""
+        if self._late is not None and self.promised is not None:
+            self._late.cancel()
+            self.promised.set()
 
     def is_still(self, standing: Entry | None) -> bool:
         """Whether what stands under its key is it."""
@@ -114,7 +127,9 @@ class Line:
         """Tell it no more. A second time changes nothing."""
         if self._places.get(place.entry.key) is place:
             del self._places[place.entry.key]
-            self._rules -= Counter([place.rule])
+            self._rules[place.rule] -= 1
+            if not self._rules[place.rule]:
+                del self._rules[place.rule]
             self._left_at = asyncio.get_running_loop().time()
 
     def look_on(self, changed: asyncio.Event) -> None:

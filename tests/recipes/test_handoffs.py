@@ -10,6 +10,7 @@ import pytest
 
 import aetcd
 from aetcd._transport.trace import RequestEvent
+from aetcd.recipes._queues import line_of
 
 Connect = Callable[..., Awaitable[aetcd.Client]]
 Eventually = Callable[..., Awaitable[None]]
@@ -193,3 +194,29 @@ async def test_the_watch_may_break(
 async def through(client: aetcd.Client) -> None:
     async with client.lock("job", ttl=30):
         pass
+
+
+async def test_an_answer_that_is_late_keeps_nobody_waiting(
+    client: aetcd.Client, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next in line waits for the word of who leaves before it reads itself, but not for long."""
+    store: Any = type(client._store())
+    hand_over, answered = store.hand_over, asyncio.Event()
+
+    async def late(self: Any, *given: Any) -> Any:
+        told = await hand_over(self, *given)
+        await answered.wait()
+        return told
+
+    monkeypatch.setattr(store, "hand_over", late)
+    holder = client.lock("job")
+    await holder.acquire()
+    (waiting,) = await crowd(client, 1)
+    line = line_of(client._store(), "job")
+    await eventually(lambda: line.length == 2)
+    leaving = asyncio.ensure_future(holder.release())
+    async with asyncio.timeout(3):
+        await waiting
+    assert not leaving.done()
+    answered.set()
+    await leaving
