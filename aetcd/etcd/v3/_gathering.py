@@ -52,6 +52,11 @@ class Batch(msgspec.Struct, Generic[W], eq=False):
         """How many wait."""
         return len(self.members)
 
+    def forget(self) -> None:
+        """It is over. Its members know it: a circle that the collector would have to find."""
+        self.pieces.clear()
+        self.members.clear()
+
 
 @define(eq=False)
 class Gathering(Generic[W]):

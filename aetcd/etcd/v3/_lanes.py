@@ -211,7 +211,8 @@ class Lane(ABC, Generic[A]):
                 raise DecodeError(f"a transaction of {len(batch.pieces)} operations has {len(answers)} answers")
             for members, answer in zip(batch.pieces.values(), answers, strict=True):
                 for item in members:
-                    item.tell(answer)
+                    if not (told := item.told).done():
+                        told.set_result(answer)
             all_told = True
         except (ServerError, Apart) as e:
             refusal = e
@@ -234,6 +235,7 @@ class Lane(ABC, Generic[A]):
                 for item in batch.members:
                     if item.batch is batch:
                         item.tell(self.lost(item, closed_error()))
+            batch.forget()
             self._look()
             self._set_alarm(inf)
 
