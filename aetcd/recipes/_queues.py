@@ -34,6 +34,10 @@ async def pause(failures: int) -> int:
     return min(failures + 1, 10)
 
 
+def _nobody() -> None:
+    """Who has left is told nothing."""
+
+
 @frozen(kw_only=True)
 class _Standing:
     """An entry that a change has told of."""
@@ -75,6 +79,7 @@ class Place:
         """It has left, or not. Whether it confirmed is said before."""
         if self._late is not None and self.promised is not None:
             self._late.cancel()
+            self._late = None
             self.promised.set()
 
     def is_still(self, standing: Entry | None) -> bool:
@@ -127,6 +132,7 @@ class Line:
         """Tell it no more. A second time changes nothing."""
         if self._places.get(place.entry.key) is place:
             del self._places[place.entry.key]
+            place.noticed = _nobody
             self._rules[place.rule] -= 1
             if not self._rules[place.rule]:
                 del self._rules[place.rule]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from circles import circles
 
 import aetcd
 from aetcd._transport.pool import Pool
@@ -805,3 +806,14 @@ async def test_one_job_carries_batch_after_batch(etcd: EtcdServer, wire: Wire, m
             await asyncio.gather(*map(client.get, names(20)))
         assert wire.counts[TXN] == 10
         assert begun.count("coalesced requests") == 1
+
+
+async def test_batches_leave_nothing_to_the_collector(etcd: EtcdServer, wire: Wire) -> None:
+    """A batch and its members know each other, while it lasts."""
+    async with connected(etcd.url, wire=wire) as client:
+        await filled(client, names(20))
+        with circles() as found:
+            for _ in range(10):
+                await asyncio.gather(*map(client.get, names(20)))
+                await asyncio.gather(*(client.set(name, "x") for name in names(20)))
+        assert found == {}

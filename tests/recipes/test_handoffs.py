@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
+from circles import circles
 
 import aetcd
 from aetcd._transport.trace import RequestEvent
@@ -220,3 +221,17 @@ async def test_an_answer_that_is_late_keeps_nobody_waiting(
     assert not leaving.done()
     answered.set()
     await leaving
+
+
+async def test_hand_overs_leave_nothing_to_the_collector(client: aetcd.Client) -> None:
+    """A holder knows its place in the queue, and is known to it, until it leaves."""
+
+    async def hold() -> None:
+        for _ in range(10):
+            async with client.lock("job"):
+                pass
+
+    await asyncio.gather(hold(), hold())
+    with circles() as found:
+        await asyncio.gather(hold(), hold())
+    assert found == {}

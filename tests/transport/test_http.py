@@ -263,6 +263,20 @@ async def test_what_was_read_is_not_parsed_again(
     assert all(parsed)
 
 
+async def test_what_is_received_needs_no_room_from_the_system(
+    serve: Serve, pool_of: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 128 KiB on each piece would have memory of its own."""
+    received: list[int] = []
+    parse = ResponseHandler.data_received
+    monkeypatch.setattr(
+        ResponseHandler, "data_received", lambda self, data: (received.append(len(data)), parse(self, data))
+    )
+    server = await serve(lambda _: ok(b"x" * 8_000_000))
+    assert len((await pool_of(server.url).send(GET, auth=ANONYMOUS)).body) == 8_000_000
+    assert 64 * 1024 < max(received) < 128 * 1024
+
+
 async def test_large_answer_that_is_read_slowly(serve: Serve, pool_of: MakePool) -> None:
     """The connection is held up while much is unread, and taken up again."""
     pieces = [bytes([number]) * 100_000 for number in range(40)]

@@ -20,6 +20,7 @@ from scripted import GET, PUT, MakePool, Serve, endless, silence
 
 from aetcd import TLS, ConfigError, ConnectFailed, NoPeerAvailable, Outcome, OutcomeUnknown, RetryPolicy
 from aetcd._transport.auth import ANONYMOUS
+from aetcd._transport.http import RECEIVED
 from aetcd._transport.tls import make_context
 
 
@@ -67,6 +68,20 @@ async def test_server_whose_authority_is_known(files: Files, serve: Serve, pool_
     server.plan = lambda _: endless(silence(b"hello"))
     async with pool.stream(GET, auth=ANONYMOUS) as stream:
         assert await stream.read() == b"hello"
+
+
+async def test_what_is_received_needs_no_room_from_the_system(
+    files: Files, serve: Serve, pool_of: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 128 KiB on each record would have memory of its own."""
+    room: set[int] = set()
+    read = ssl.SSLObject.read
+    monkeypatch.setattr(ssl.SSLObject, "read", lambda self, most, *more: (room.add(most), read(self, most, *more))[1])
+    server = await serve(tls=files.server)
+    pool = pool_of(server.url, tls=make_context(TLS(ca=files.ca)))
+    room.clear()
+    await pool.send(GET, auth=ANONYMOUS)
+    assert room == {RECEIVED, 256 * 1024}  # the client's, and the server's
 
 
 @pytest.mark.parametrize("tls", [None, True, "other"], ids=["default", "true", "another authority"])
