@@ -154,7 +154,7 @@ class Hub:
             async with channel.duplex(watch_request(prefix, PING_REQUEST), outgoing, peer=link.peer) as stream:
                 if stream.status != 200:
                     await self._refused(stream)
-                outgoing.answered = True
+                outgoing.answered()
                 # A proxy may pass on the head of an answer and hold back the rest.
                 first = await stream.read()
                 limit.reschedule(None)

