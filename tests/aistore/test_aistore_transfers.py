@@ -401,7 +401,7 @@ async def test_cluster_that_starts(double: AIStoreDouble) -> None:
     """A clear error, and no decoding of nothing."""
     for gateway in double.gateways:
         gateway.starting = True
-    async with AIStore(*double.urls, timeout=1, retry=QUICK) as ais:
+    async with AIStore(*double.urls, timeout=10, retry=QUICK) as ais:
         with pytest.raises(Unavailable, match="503"):
             await ais.bucket("b").props()
         assert await ais.health() is False
