@@ -23,7 +23,7 @@ class Job:
     def __init__(self, function: Callable[[], Awaitable[Any]], name: str) -> None:
         self.name = name
         self.error: Exception | None = None
-        self._function: Callable[[], Awaitable[Any]] | None = function
+        self._function = function
         self._scope = anyio.CancelScope()
         self._done = asyncio.Event()
 
@@ -42,8 +42,8 @@ class Job:
 
     async def run(self) -> None:
         """Do the work, and keep its failure from everything else that the client runs."""
-        function, self._function = self._function, None  # which may know this job: a circle for the collector
-        assert function is not None
+        function = self._function
+        del self._function  # it may know this job: a circle for the collector
         try:
             with self._scope:
                 await function()

@@ -246,13 +246,17 @@ async def test_streams_have_connections_of_their_own(serve: Serve, pool_of: Make
     assert [seen.connection for seen in server.seen] == [0, 1, 0]
 
 
-async def test_what_was_read_is_not_parsed_again(
-    serve: Serve, pool_of: MakePool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where nothing was held up: aiohttp has its parser look for more after each piece, which costs as much."""
-    parsed: list[bytes] = []
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What aiohttp is given to parse, piece by piece."""
+    pieces: list[bytes] = []
     parse = ResponseHandler.data_received
-    monkeypatch.setattr(ResponseHandler, "data_received", lambda self, data: (parsed.append(data), parse(self, data)))
+    monkeypatch.setattr(ResponseHandler, "data_received", lambda self, data: (pieces.append(data), parse(self, data)))
+    return pieces
+
+
+async def test_what_was_read_is_not_parsed_again(serve: Serve, pool_of: MakePool, parsed: list[bytes]) -> None:
+    """Where nothing was held up: aiohttp has its parser look for more after each piece, which costs as much."""
     server = await serve(lambda _: endless(silence(*[b"piece"] * 20)))
     async with pool_of(server.url).stream(GET, auth=ANONYMOUS) as stream:
         body = b""
@@ -264,17 +268,12 @@ async def test_what_was_read_is_not_parsed_again(
 
 
 async def test_what_is_received_needs_no_room_from_the_system(
-    serve: Serve, pool_of: MakePool, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, pool_of: MakePool, parsed: list[bytes]
 ) -> None:
     """From 128 KiB on each piece would have memory of its own."""
-    received: list[int] = []
-    parse = ResponseHandler.data_received
-    monkeypatch.setattr(
-        ResponseHandler, "data_received", lambda self, data: (received.append(len(data)), parse(self, data))
-    )
     server = await serve(lambda _: ok(b"x" * 8_000_000))
     assert len((await pool_of(server.url).send(GET, auth=ANONYMOUS)).body) == 8_000_000
-    assert 64 * 1024 < max(received) < 128 * 1024
+    assert 64 * 1024 < max(map(len, parsed)) < 128 * 1024
 
 
 async def test_large_answer_that_is_read_slowly(serve: Serve, pool_of: MakePool) -> None:

@@ -211,8 +211,7 @@ class Lane(ABC, Generic[A]):
                 raise DecodeError(f"a transaction of {len(batch.pieces)} operations has {len(answers)} answers")
             for members, answer in zip(batch.pieces.values(), answers, strict=True):
                 for item in members:
-                    if not (told := item.told).done():
-                        told.set_result(answer)
+                    item.tell(answer)
             all_told = True
         except (ServerError, Apart) as e:
             refusal = e
