@@ -27,7 +27,7 @@ from aetcd.errors import (
 )
 from aetcd.etcd.v3 import CreateRevision, Get, Put, Txn
 from aetcd.etcd.v3._coalesce import LARGE, Coalescer
-from aetcd.etcd.v3._gathering import HEAVY, MOST, TOGETHER, Batch, Gathering, Solo
+from aetcd.etcd.v3._gathering import COMPANY, HEAVY, MOST, TOGETHER, Batch, Gathering, Solo
 from aetcd.testing import EtcdCluster, EtcdServer, TCPProxy, etcd_binaries
 
 GET, PUT, TXN = "v3 range", "v3 put", "v3 txn"
@@ -138,17 +138,25 @@ def test_two_alone_are_admitted_at_once_and_a_third_gathers() -> None:
     assert gathering.admits(b"c")
 
 
-def test_one_that_waits_goes_alone_and_only_in_a_free_place() -> None:
-    """A batch of one is as one that was admitted, and after it nobody gathers who has nobody to gather with."""
+def test_one_that_found_no_other_waits_for_many_only() -> None:
+    """While they are under way, and no place is free; beside few it goes."""
+    for many, goes in ((COMPANY - 1, True), (COMPANY, False)):
+        gathering = waiting(*different(many))
+        gathering.set_off(b"x")
+        together = gathering.take()
+        assert together is not None
+        gathering.add(Wanted(b"a"))
+        assert (gathering.take() is not None) == goes
+        if not goes:
+            gathering.arrived(b"x")
+            assert len(took(gathering.take())) == 1
+
+
+def test_after_one_that_went_by_itself_nobody_gathers() -> None:
+    """It is as one that was admitted: where no batch is under way, there is nobody to gather with."""
     gathering = waiting(Wanted(b"a"))
-    gathering.set_off(b"x")
-    gathering.set_off(b"y")
-    assert gathering.take() is None
-    gathering.arrived(b"x")
-    batch = gathering.take()
-    assert batch is not None
-    assert batch.size == 1
-    gathering.arrived(b"y")
+    gathering.crowded = True
+    assert len(took(gathering.take())) == 1
     assert gathering.admits(b"z")
 
 
@@ -307,6 +315,21 @@ async def test_one_after_the_other_go_plain(client: aetcd.Client, wire: Wire) ->
         await client.get("a")
         await client.set("a", "x")
     assert wire.counts == {GET: 5, PUT: 5}
+
+
+async def test_few_wait_for_nobody(server: EtcdServer, wire: Wire) -> None:
+    """However many gets come at once: all of them are on the wire before any is answered."""
+    async with connected(server.url, wire=wire) as client:
+        for number, sent in enumerate([{GET: 1}, {GET: 2}, {GET: 3}, {GET: 2, TXN: 1}, {TXN: 1}], 1):
+            wire.clear()
+            await server.members[0].pause()
+            async with asyncio.TaskGroup() as group:
+                for key in names(number):
+                    group.create_task(client.get(key))
+                for operation, count in sent.items():
+                    await wire.until(operation, count)
+                await server.members[0].resume()
+            assert wire.counts == sent
 
 
 async def test_switched_off(etcd: EtcdServer, wire: Wire) -> None:

@@ -15,6 +15,7 @@ __all__ = ["Batch", "Gathering", "Solo"]
 MOST = 128  # etcd's own --max-txn-ops
 IN_FLIGHT = 2  # so that the server works on one batch while the client reads and writes the other
 TOGETHER = 64  # operations: on two cores no more are done in two requests of half the size, and each costs
+COMPANY = 8  # operations under way together, whose callers are worth waiting for: they are likely to ask again
 HEAVY = 512 * 1024  # bytes of one request: a third of what etcd takes
 REMEMBERED = 1024  # keys that go alone
 
@@ -90,6 +91,14 @@ class Gathering(Generic[W]):
             not self.crowded and not self.waiting and self.alone + self.batches < self._slots and key not in self.held
         )
 
+    @property
+    def _goes_by_itself(self) -> bool:
+        """Whether one that found no other in its turn of the loop goes, and does not wait for those who come back.
+
+        To wait costs a read up to the time of a request, which is worth the company of many only.
+        """
+        return self.alone + self.batches < self._slots or (self.shared and self.aboard < COMPANY)
+
     def add(self, item: W) -> None:
         """It waits, behind those who do."""
         self.waiting[item] = None
@@ -106,7 +115,7 @@ class Gathering(Generic[W]):
         if not self.waiting or self.batches >= self._slots:
             return None
         batch = self._choose()
-        if batch.size == 0 or (batch.size == 1 and self.alone + self.batches >= self._slots):
+        if batch.size == 0 or (batch.size == 1 and not self._goes_by_itself):
             return None
         if batch.size == len(self.waiting):  # as nearly always
             self.waiting = {}
