@@ -12,7 +12,7 @@ from aetcd.errors import HistoryLost, NoLeader, PermissionDenied, Unauthenticate
 from aetcd.etcd._values import Change, Node
 from aetcd.etcd.v3._frames import WatchFrame
 from aetcd.etcd.v3._models import Event, Header, KeyValue
-from aetcd.etcd.v3._mux import ASKS, NAMELESS, PATIENCE, PING, PING_REQUEST, QUIET, Mux
+from aetcd.etcd.v3._mux import ASKS, DEAF, NAMELESS, PATIENCE, PING, PING_REQUEST, QUIET, Mux
 from aetcd.etcd.v3._reader import Reader, refusal
 
 
@@ -60,6 +60,25 @@ def up(*watches: Told) -> tuple[Mux, list[int]]:
 
 
 # Watches
+
+
+class Unasked(Told):
+    """A watch of which nobody can make a request."""
+
+    def request(self, watch_id: int) -> bytes:
+        raise TypeError("no request")
+
+
+def test_one_that_cannot_be_asked_for() -> None:
+    """It is no part of the stream, and the others are none the worse."""
+    one = Told()
+    mux, (first,) = up(one)
+    with pytest.raises(TypeError):
+        mux.add(Unasked())
+    mux.receive(created(first), 1.0)
+    mux.receive(created(mux.add(Told())), 1.0)
+    assert len(mux) == 2
+    assert one.seen == [("created", 7)]
 
 
 def test_each_is_told_what_is_its_own() -> None:
@@ -214,14 +233,25 @@ def test_answers_keep_it_alive() -> None:
             mux.receive(PONG, now + 0.7)
 
 
-def test_any_word_keeps_it_alive() -> None:
-    """A server that is busy telling changes may answer a question late."""
+def test_a_word_keeps_it_alive_for_a_while() -> None:
+    """A server that is busy telling changes may answer a question late. One that never does hears nothing."""
     mux, (first,) = up(Told())
     mux.receive(created(first), 0.0)
-    for now in range(1, 20):
-        assert mux.tick(now + 0.0)
-        assert mux.tick(now + 0.5)
-        mux.receive(frame(first, now), now + 0.5)
+    mux.add(Told())
+    for step in range(1, 40):
+        now = step / 2
+        if not mux.tick(now):
+            break
+        mux.receive(frame(first, step + 10), now)
+    assert QUIET + DEAF < now <= QUIET + DEAF + 1.5
+
+
+def test_each_answer_keeps_it_alive() -> None:
+    """A question stands behind all watches that were asked for before it."""
+    mux, ids = up(*(Told() for _ in range(40)))
+    for step, watch_id in enumerate(ids, 1):
+        assert mux.tick(step / 2)
+        mux.receive(created(watch_id), step / 2)
 
 
 def test_own_absence_is_not_the_servers_silence() -> None:

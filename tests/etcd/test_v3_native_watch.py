@@ -232,6 +232,11 @@ async def test_bad_input(v3: V3) -> None:
         ("a", {"prefix": True, "from_key": True}, ValueError, "only one"),
         ("a", {"range_end": ""}, ValueError, "range_end"),
         ("a", {"start_revision": -1}, ValueError, "start_revision"),
+        ("a", {"no_put": None}, TypeError, "no_put"),
+        ("a", {"no_delete": "yes"}, TypeError, "no_delete"),
+        ("a", {"prev_kv": 1}, TypeError, "prev_kv"),
+        ("a", {"progress_notify": 0}, TypeError, "progress_notify"),
+        ("a", {"fragment": "no"}, TypeError, "fragment"),
     ):
         arguments: Any = (key,)
         with pytest.raises(error, match=named):

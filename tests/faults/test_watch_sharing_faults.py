@@ -17,7 +17,7 @@ import aetcd
 from aetcd._routing.peer import parse_peers
 from aetcd._transport.auth import ANONYMOUS
 from aetcd._wire.message import Effect, Request
-from aetcd.etcd.v3 import _hub
+from aetcd.etcd.v3 import _hub, _mux
 from aetcd.etcd.v3._link import Link
 from aetcd.testing import EtcdCluster, EtcdServer, TCPProxy, etcd_binaries
 
@@ -313,6 +313,83 @@ class Holding:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             there.transport.abort()
+
+
+class Mute(Holding):
+    """A proxy that passes all on at once, until it is told to keep what clients send on streams."""
+
+    silent = False
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far, there = await asyncio.open_connection(*self.target)
+
+        async def up() -> None:
+            stream = False
+            while data := await reader.read(65536):
+                stream = stream or b"/watch " in data
+                if not (stream and self.silent):
+                    there.write(data)
+
+        async def down() -> None:
+            while data := await far.read(65536):
+                writer.write(data)
+
+        tasks = [asyncio.ensure_future(up()), asyncio.ensure_future(down())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            there.transport.abort()
+            writer.transport.abort()
+
+
+async def test_a_stream_whose_requests_are_lost(
+    etcd35: EtcdServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While changes still come on it: it is left for another, and whoever wants to enter does."""
+    monkeypatch.setattr(_mux, "DEAF", 1.0)
+    async with (
+        Mute(etcd35.url) as between,
+        aetcd.Client(between.url, protocol="v3", namespace=prefix) as client,
+        aetcd.Client(etcd35.url, protocol="v3", namespace=prefix) as writer,
+        client.watch("a") as watched,
+    ):
+        (old,) = links(client)
+        between.silent = True
+
+        async def write() -> None:
+            while True:
+                await writer.set("a", "x")
+
+        writing = asyncio.ensure_future(write())
+        entering = asyncio.ensure_future(client.watch("b").__aenter__())
+        reading = asyncio.ensure_future(take(watched, 1_000_000))
+        await until(lambda: old not in links(client))
+        between.silent = False
+        late = await entering
+        for task in (writing, reading):
+            task.cancel()
+        await asyncio.gather(writing, reading, return_exceptions=True)
+        await writer.set("b", "x")
+        assert (await take(late, 1))[0].value == "x"
+        assert watched.status().state == "live"
+        await late.__aexit__(None, None, None)
+
+
+async def test_a_hook_that_fails(etcd35: EtcdServer, prefix: str) -> None:
+    """Watches end with what is wrong, and not as if the client were closed."""
+
+    def on_request(event: aetcd.RequestEvent) -> None:
+        if event.operation == "v3 watch":
+            raise RuntimeError("the hook failed")
+
+    trace = aetcd.Trace(on_request=on_request)
+    async with aetcd.Client(etcd35.url, protocol="v3", namespace=prefix, trace=trace) as client:
+        with pytest.raises(aetcd.WatchError, match="the hook failed"):
+            async with client.watch("a"):
+                pytest.fail("it cannot stand")
 
 
 @pytest.mark.parametrize("most", [None, 2**20], ids=["holds", "refuses"])

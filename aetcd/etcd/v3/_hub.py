@@ -18,7 +18,7 @@ from attrs import define, field
 from aetcd._transport.calls import closed_error
 from aetcd._transport.streams import Stream
 from aetcd._transport.supervisor import Job
-from aetcd.errors import PASSING, AetcdError, ClientClosed, ConnectFailed, RequestTimeout, TransportError
+from aetcd.errors import PASSING, AetcdError, ClientClosed, ConnectFailed, RequestTimeout, TransportError, WatchError
 from aetcd.etcd.v3._frames import WATCH, watch_request
 from aetcd.etcd.v3._gateway import Gateway, version_request
 from aetcd.etcd.v3._link import Link, SharedWatch
@@ -108,12 +108,13 @@ class Hub:
             self._forget(link)
             adrift = link.release()
             await self._move(adrift, reason, link)
-        except BaseException:
-            # The client is closing; or this failed, and nobody shall wait for ever.
+        except BaseException as e:
+            # The client is closing; or this failed, as by the user's own code: a trace hook, a balancing policy.
             self._forget(link)
             for watch in [*link.release(), *adrift]:
-                if watch.link is None:
-                    watch.end(closed_error())
+                if watch.link is None:  # nobody shall wait for ever
+                    failed = isinstance(e, Exception)
+                    watch.end(WatchError(f"the stream that it shared failed: {e!r}") if failed else closed_error())
             raise
 
     def _forget(self, link: Link) -> None:

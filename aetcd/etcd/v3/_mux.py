@@ -20,6 +20,7 @@ __all__ = ["PING", "PING_REQUEST", "Mux", "Watcher"]
 
 QUIET = 1.5  # seconds without a word after which the server is asked for one
 PATIENCE = 2.0  # seconds that it has to say anything
+DEAF = 5.0  # seconds that it has to answer, whatever else it says: what is sent to it may be lost on its own
 LATE = 1.0  # seconds without a tick after which the silence may be our own
 ASKS = 5  # requests for one watch that may go unanswered
 
@@ -77,12 +78,13 @@ class Mux:
     _last_id: int = PING
     _pinged: bool = True
     _heard_at: float = 0.0
+    _answered_at: float = 0.0
     _pinged_at: float = 0.0
     _ticked_at: float = 0.0
 
     def began(self, now: float) -> None:
         """The server has begun to answer. From now on, in seconds, it is listened for its silence."""
-        self._heard_at = self._pinged_at = self._ticked_at = now
+        self._heard_at = self._answered_at = self._pinged_at = self._ticked_at = now
 
     def __len__(self) -> int:
         return len(self._places)
@@ -91,9 +93,10 @@ class Mux:
 
     def add(self, watcher: Watcher) -> int:
         """Ask for a watch. Gives its ID on this stream."""
+        message = watcher.request(self._last_id + 1)  # first: where it fails, nothing was done
         self._last_id += 1
-        self._places[self._last_id] = _Place(watcher)
-        self._ask(self._last_id)
+        self._places[self._last_id] = place = _Place(watcher)
+        self._ask(self._last_id, place, message)
         return self._last_id
 
     def drop(self, watch_id: int) -> None:
@@ -129,6 +132,7 @@ class Mux:
 
     def _handle(self, frame: WatchFrame) -> None:
         if frame.created:
+            self._answered_at = self._heard_at
             self._answered(frame)
         place = self._places.get(frame.watch_id)
         if place is None:
@@ -167,7 +171,7 @@ class Mux:
         if place is None or place.stands:
             return
         if place.asks < ASKS:
-            self._ask(watch_id)
+            self._ask(watch_id, place, place.watcher.request(watch_id))
         else:
             del self._places[watch_id]
             place.watcher.cancelled(frame)
@@ -175,13 +179,15 @@ class Mux:
     # Time
 
     def tick(self, now: float) -> bool:
-        """To be called every half second or so. False where the server has fallen silent."""
+        """To be called every half second or so. False where the server has fallen silent, or hears nothing."""
         if now - self._ticked_at > LATE:
             # Nobody has read for so long either: what the server said may be waiting.
             self._pinged_at = now
         self._ticked_at = now
         if self._pinged:
-            return now - max(self._pinged_at, self._heard_at) <= PATIENCE
+            # A server that is busy telling changes, or making watches, may be late with this answer.
+            answers = now - max(self._pinged_at, self._answered_at) <= DEAF
+            return answers and now - max(self._pinged_at, self._heard_at) <= PATIENCE
         unanswered = bool(self._asked) and now - self._pinged_at > QUIET
         if unanswered or now - self._heard_at > QUIET:
             self._pinged, self._pinged_at = True, now
@@ -189,11 +195,10 @@ class Mux:
             self._send(PING_REQUEST)
         return True
 
-    def _ask(self, watch_id: int) -> None:
-        place = self._places[watch_id]
+    def _ask(self, watch_id: int, place: _Place, message: bytes) -> None:
         place.asks += 1
         self._asked.append(watch_id)
-        self._send(place.watcher.request(watch_id))
+        self._send(message)
 
     def _send(self, message: bytes) -> None:
         self._outgoing.append(message)

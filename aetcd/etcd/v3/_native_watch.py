@@ -117,6 +117,9 @@ def watch_events(
     """See `V3.watch`."""
     first, end = key_range(key, range_end, prefix, from_key)
     since = whole(start_revision, "start_revision") or None
+    for argument, flag in options.items():
+        if not isinstance(flag, bool):
+            raise TypeError(f"{argument} must be True or False, not {flag!r}")
     name = repr(key) if end == b"" else f"{key!r}..."
     namespace = v3.gateway.namespace
 
