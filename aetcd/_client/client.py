@@ -8,6 +8,7 @@ import random
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from weakref import WeakSet
@@ -274,7 +275,7 @@ class Client(Keys, Directories, Watching, Recipes):
             protocol=self._spoken(),
             closed=self._pool.closed,
             peers=self._pool.status(),
-            watches=[watch.status() for watch in self._watches if watch.standing],
+            watches=[watch.status() for watch in chain(self._watches, self._v3.watches) if watch.standing],
         )
 
     def use_peers(self, peers: Sequence[Any]) -> None:

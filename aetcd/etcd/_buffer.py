@@ -6,40 +6,51 @@ import asyncio
 
 from aetcd.errors import AetcdError
 from aetcd.etcd._feed import Batch
+from aetcd.etcd._values import Change
 
 __all__ = ["Buffer"]
 
+HEAVY = 16 * 1024 * 1024  # bytes of values, those of before included
+
 
 class Buffer:
-    """Batches on their way from the feed to the reader, bounded by the number of changes in them.
+    """Batches on their way from the feed to the reader, bounded by the number of changes in them, and by their values.
 
     There may be ten thousands of them, nearly all empty: nothing is made before it is needed.
+
+    size: Changes in it.
+    weight: Bytes of their values.
     """
 
-    __slots__ = ("_batches", "_error", "_limit", "_readers", "_room", "size")
+    __slots__ = ("_batches", "_error", "_limit", "_readers", "_room", "size", "weight")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._batches: list[Batch] = []
+        self._batches: list[tuple[Batch, int]] = []
         self._error: AetcdError | None = None
         self._readers: list[asyncio.Future[None]] | None = None
         self._room: asyncio.Event | None = None
-        self.size = 0
+        self.size = self.weight = 0
 
     def offer(self, batch: Batch) -> bool:
         """Add it, where there is room. A batch larger than the whole buffer is let in when it is empty."""
-        if self.size and self.size + len(batch.items) > self._limit:
+        weight = _weight(batch)
+        if self.size and (self.size + len(batch.items) > self._limit or self.weight + weight > HEAVY):
             return False
-        self.add(batch)
+        self._add(batch, weight)
         return True
 
     def add(self, batch: Batch) -> None:
         """Add it, however much is there already."""
+        self._add(batch, _weight(batch))
+
+    def _add(self, batch: Batch, weight: int) -> None:
         # Of two that only tell how far the server is, the later one says all.
-        if not batch.items and self._batches and not self._batches[-1].items:
+        if not batch.items and self._batches and not self._batches[-1][0].items:
             self._batches.pop()
-        self._batches.append(batch)
+        self._batches.append((batch, weight))
         self.size += len(batch.items)
+        self.weight += weight
         if self._readers is not None:
             self._wake()
 
@@ -55,8 +66,9 @@ class Buffer:
             if self._error is not None:
                 raise self._error
             return None
-        batch = self._batches.pop(0)
+        batch, weight = self._batches.pop(0)
         self.size -= len(batch.items)
+        self.weight -= weight
         if self._room is not None:
             self._room.set()
             self._room = None
@@ -85,9 +97,19 @@ class Buffer:
     @property
     def roomy(self) -> bool:
         """Whether it is half empty."""
-        return self.size <= self._limit // 2
+        return self.size <= self._limit // 2 and self.weight <= HEAVY // 2
 
     def end(self, error: AetcdError) -> None:
         """Nothing will be added: readers get what is left, and then `error`."""
         self._error = self._error or error
         self._wake()
+
+
+def _weight(batch: Batch) -> int:
+    weight = 0
+    for item in batch.items:
+        if isinstance(item, Change):
+            weight += len(item.node.raw or b"")
+            if item.previous is not None:
+                weight += len(item.previous.raw or b"")
+    return weight

@@ -484,6 +484,19 @@ async def test_a_slow_reader(client: aetcd.Client, eventually: Eventually) -> No
     assert len({change.key for change in later}) == total
 
 
+async def test_a_slow_reader_of_large_values(client: aetcd.Client, eventually: Eventually) -> None:
+    """At most 16 MiB of values are kept for it, those that stood there before included; it loses nothing."""
+    total, size = 30, 1_000_000
+    async with client.watch("big") as slow, client.watch("big") as quick:
+        for n in range(total):
+            await client.set("big", f"{n:02}" * (size // 2))
+            await take(quick, 1)
+        await eventually(lambda: slow.status().lag >= 8)
+        assert slow.status().lag <= 16
+        later = await take(slow, total)
+    assert [change.raw[:2] for change in later if change.raw] == [b"%02d" % n for n in range(total)]
+
+
 # Life
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from v3_servers import connected
 
+import aetcd
 from aetcd.errors import AetcdError, HistoryLost, RequestTimeout, WatchError
 from aetcd.etcd.v3 import V3, Event, EventWatch, Put
 from aetcd.testing import EtcdCluster, EtcdServer, TCPProxy
@@ -213,6 +214,29 @@ async def test_after_its_block(v3: V3, prefix: str) -> None:
         await anext(events)
     with pytest.raises(WatchError):
         await events.__aenter__()
+
+
+async def test_the_clients_status_tells_of_it(etcd35: EtcdServer, prefix: str) -> None:
+    """As of any watch of the client, and only while it stands; so do those of a namespace."""
+    async with aetcd.Client(etcd35.url, protocol="v3") as client:
+        v3 = client.v3.namespace(prefix)
+        async with v3.watch("a") as one, v3.watch(b"b\xff", prefix=True) as two, client.watch("c"):
+            assert {watch.name for watch in client.status().watches} == {"a", "b\\xff...", "c"}
+            assert repr(one) == f"<EventWatch 'a' live at revision {one.revision}>"
+            assert one.status() in client.status().watches
+            assert two.status().state == "live"
+        assert not client.status().watches
+
+
+async def test_a_start_that_is_not_reached(v3: V3, prefix: str) -> None:
+    """HistoryLost: a cluster restored from a backup looks so. The next revision is none of these."""
+    now = (await v3.put(prefix, "x")).header.revision
+    with pytest.raises(HistoryLost, match="restored"):
+        async with v3.watch(prefix, start_revision=now + 1000):
+            pytest.fail("it must not stand")
+    async with v3.watch(prefix, start_revision=now + 1) as events:
+        await v3.put(prefix, "y")
+        assert (await anext(events)).kv.value == b"y"
 
 
 async def test_no_server(prefix: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from copy import copy
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from aetcd.etcd.v3._admin import Cluster, Maintenance
 from aetcd.etcd.v3._auth import Auth
@@ -65,6 +66,7 @@ from aetcd.etcd.v3._txn import (
 if TYPE_CHECKING:
     from aetcd._transport.channel import Channel
     from aetcd._transport.timeouts import Timeout
+    from aetcd.etcd._watch import Watch
 
 __all__ = [
     "STM",
@@ -136,6 +138,7 @@ class V3(KV):
     `namespace()` gives the same calls on the keys below a prefix.
 
     lease, auth, cluster, maintenance, lock, election: The groups.
+    watches: Its watches, those of its namespaces too: a client's `status()` tells of them.
     """
 
     def __init__(
@@ -148,6 +151,7 @@ class V3(KV):
         """
         self.gateway: Gateway = Gateway(channel, prefix=prefix, guard=Guard(time.monotonic) if guard else None)
         self.hub = Hub(self.gateway) if watch_sharing else None
+        self.watches: WeakSet[Watch] = WeakSet()
         self.lease = Leases(self.gateway)
         self.auth = Auth(self.gateway)
         self.cluster = Cluster(self.gateway)
@@ -227,7 +231,9 @@ class V3(KV):
         fragment: Let it cut what is large into several messages, which are joined again here.
         timeout: Seconds for the watch to stand.
 
-        See `EventWatch`. Entering it raises what `range` raises, and HistoryLost where the start is compacted.
+        See `EventWatch`. Entering it raises what `range` raises, and HistoryLost where the start is compacted. It does
+        so too where the cluster has not come as far as the start: etcd would be silent until it has, but a cluster that
+        was restored from a backup looks just so.
         """
         return watch_events(
             self,

@@ -29,7 +29,7 @@ class _Held(Node, frozen=True, kw_only=True):
 
 
 def _held(kv: KeyValue) -> Node:
-    return _Held(key=kv.key.decode("latin-1"), modified_revision=kv.mod_revision, kv=kv)
+    return _Held(key=kv.key.decode("latin-1"), raw=kv.value, modified_revision=kv.mod_revision, kv=kv)
 
 
 def _event(change: object) -> Event:
@@ -120,7 +120,8 @@ def watch_events(
     for argument, flag in options.items():
         if not isinstance(flag, bool):
             raise TypeError(f"{argument} must be True or False, not {flag!r}")
-    name = repr(key) if end == b"" else f"{key!r}..."
+    text = key if isinstance(key, str) else key.decode(errors="backslashreplace")
+    name = text if end == b"" else f"{text}..."
     namespace = v3.gateway.namespace
 
     def held(kv: KeyValue) -> Node:
@@ -133,4 +134,5 @@ def watch_events(
     pool = v3.gateway.channel.pool
     limits = pool.timeout if timeout is None else Timeout.of(timeout)
     watch = Watch(feed, spawn=pool.spawn, deadlines=pool.deadlines, name=name, timeout=limits.total, since=since)
+    v3.watches.add(watch)
     return EventWatch(watch)
