@@ -25,7 +25,8 @@ async def measure(row: Row, arena: Arena, field: Sequence[Contestant], amount: A
     field = [one for one in field if (row.variants or not one.variant) and (row.floors or one.kind != "floor")]
     found: dict[str, list[dict[str, float]] | str] = {one.name: [] for one in field}
     results.rows[row.name], results.figures[row.name] = found, row.figures
-    rounds = min(amount.rounds, row.rounds)
+    results.short[row.name] = row.figures[: row.short]
+    rounds = min(amount.rounds * row.times, row.rounds)
     for turn in range(-row.warm, rounds):
         for one in (*field[turn % len(field) :], *field[: turn % len(field)]):
             if isinstance(so_far := found[one.name], str):

@@ -61,8 +61,7 @@ def _table(results: Results) -> Iterator[str]:
     header = ["", "", *names, *(["best peer"] if results.peers else [])]
     yield line(header)
     yield line(["-"] * len(header))
-    for row, figures in results.figures.items():
-        shown = figures[:2]
+    for row, shown in results.short.items():
         cells = [_cell(results, row, name, shown) for name in names]
         if results.peers:
             cells.append(_best(results, row, shown))

@@ -61,7 +61,7 @@ class Results:
     """All rows.
 
     rows: By row and contestant, the measurements of each round, or why there are none.
-    figures: By row, what is shown of it.
+    figures: By row, what is shown of it; `short`: in the short table.
     growth: By what grows and its size, the microseconds of each round.
     """
 
@@ -69,6 +69,7 @@ class Results:
     peers: Sequence[str] = ()
     rows: dict[str, dict[str, list[dict[str, float]] | str]] = field(factory=dict)
     figures: dict[str, Sequence[str]] = field(factory=dict)
+    short: dict[str, Sequence[str]] = field(factory=dict)
     growth: dict[str, dict[int, list[float]]] = field(factory=dict)
 
     def slices(self, row: str, name: str) -> list[dict[str, float]]:

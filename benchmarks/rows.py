@@ -35,9 +35,10 @@ class Row:
     """One row.
 
     case: The function of `benchmarks.cases`, and `given` its arguments; `import` and `start` are made by the harness.
-    figures: What is shown of it; the first two in the short table.
+    figures: What is shown of it; the first ones, `short` of them, in the short table.
     limit: Seconds after which a contestant is given up.
     rounds: Where it is less than what is asked for.
+    times: How many times as many as asked for: where one turn differs from the next by more than contestants do.
     warm: Whether one more round, which is not counted, comes first.
     fresh: Whether each measurement has a process of its own, so that memory which was freed before is not there.
     variants: Whether other settings of one client take part.
@@ -49,9 +50,11 @@ class Row:
     name: str
     case: str
     figures: Sequence[str] = ()
+    short: int = 2
     given: Mapping[str, Any] = field(factory=dict)
     limit: float = 30.0
     rounds: int = 1000
+    times: int = 1
     warm: bool = True
     fresh: bool = False
     variants: bool = False
@@ -63,7 +66,7 @@ class Row:
 PLAIN = ("CPU us", "per second", "server us", "memory MB")
 TIMED = ("CPU us", "per second", "server us", "p50 ms", "p99 ms", "memory MB")
 PACED = ("CPU us", "p50 ms", "p99 ms", "server us")
-STANDING = ("CPU ms", "ready ms", "server us", "memory MB", "connections")
+STANDING = ("CPU ms", "ready ms", "memory MB", "connections", "server us")
 
 
 def rows(amount: Amount) -> Iterator[Row]:
@@ -83,6 +86,7 @@ def _keys(amount: Amount) -> Iterator[Row]:
             case="keys",
             figures=TIMED,
             given={"operation": operation, "callers": callers, "count": amount.count, "seconds": amount.seconds},
+            times=3 if callers == 1 else 1,
             variants=True,
         )
     many = amount.size(10_000)
@@ -114,6 +118,7 @@ def _watches(amount: Amount) -> Iterator[Row]:
             name=f"{count:,} watches" if count == wanted else f"{count} of {wanted:,} watches",
             case="standing",
             figures=STANDING,
+            short=4,
             given={"count": count},
             rounds=rounds,
             limit=limit,
