@@ -152,14 +152,11 @@ class Seats:
     def find(self, peer: Peer | str) -> Seat:
         """The seat of a peer that was asked for by name, known or not.
 
-        Raises ConfigError for what is no single peer, and where it would be spoken to in clear text and the configured
-        ones are not.
+        Raises TypeError for what is no text, and ConfigError for what is no single peer, or one that would be spoken to
+        in clear text where the configured ones are not.
         """
         if not isinstance(peer, Peer):
-            found = parse_peers(peer, default_scheme="https" if self._configured[0].tls else "http")
-            if len(found) != 1:
-                raise ConfigError(f"peer: one is needed, not {len(found)}")
-            (peer,) = found
+            peer = _one_peer(peer, "https" if self._configured[0].tls else "http")
         seat = self._seats.get(peer) or self._named.get(peer)
         if seat is None:
             if not self._may_ask(peer):
@@ -289,3 +286,16 @@ class Seats:
         # Where nobody is well, everybody is asked: the pool's opinion may be the thing that is wrong.
         well = tuple(seat for seat in self._all if seat.health.state is State.HEALTHY)
         self._usable = well or tuple(seat for seat in self._all if seat.health.usable) or self._all
+
+
+def _one_peer(peer: str, scheme: str) -> Peer:
+    if not isinstance(peer, str):
+        raise TypeError(f"peer must be a URL, not {type(peer).__name__}")
+    try:
+        found = parse_peers(peer, default_scheme=scheme)
+    except ConfigError as e:
+        # It is made for the list that a client is given, and names that.
+        raise ConfigError(str(e).replace("peers", "peer", 1)) from None
+    if len(found) != 1:
+        raise ConfigError(f"peer: one is needed, not {len(found)}")
+    return found[0]

@@ -147,10 +147,18 @@ async def test_pinned_peer_is_never_spoken_to_in_clear_text(pool_of: MakePool, p
         await pool.send(GET, auth=ANONYMOUS, peer=peer)
 
 
-@pytest.mark.parametrize("peer", ["http://a,b", "ftp://a", ""])
+@pytest.mark.parametrize("peer", ["http://a,b", "ftp://a", "", "http://ann:hush@a"])
 async def test_pinned_peer_that_is_none(pool_of: MakePool, peer: str) -> None:
-    """It names the argument."""
-    with pytest.raises(ConfigError, match=r"^peer"):
+    """It names the argument, and shows no credentials."""
+    with pytest.raises(ConfigError, match=r"^peer: ") as caught:
+        await pool_of("http://127.0.0.1:1").send(GET, auth=ANONYMOUS, peer=peer)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("peer", [5, ["http://a"], b"http://a"])
+async def test_pinned_peer_of_another_type(pool_of: MakePool, peer: Any) -> None:
+    """It is no text."""
+    with pytest.raises(TypeError, match=r"^peer must be a URL, not (int|list|bytes)$"):
         await pool_of("http://127.0.0.1:1").send(GET, auth=ANONYMOUS, peer=peer)
 
 
