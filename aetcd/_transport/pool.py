@@ -183,10 +183,14 @@ class Pool:
     # Sending
 
     async def prepared(self, timeout: Timeout | float | None = None) -> Timeout:
-        """Do what comes before the first request, if it is not done yet; gives the limits that it leaves."""
+        """Do what comes before the first request, if it is not done yet; gives the limits that it leaves.
+
+        Raises what it raises, and as `open` does.
+        """
         limits = self.timeout if timeout is None else Timeout.of(timeout)
         if self._prepare is None:
             return limits
+        self.open()
         budget = Budget(limits, asyncio.get_running_loop().time)
         await self._prepare(limits)
         self._prepare = None
@@ -332,7 +336,7 @@ class Pool:
                     attempt.answer = await call.perform(call, seat, attempt.left, attempt.span)
                     attempt.verdict = call.judge(attempt.answer)
                 except TransportError as e:
-                    attempt.error = e
+                    attempt.error = _cut_by_closing(e) if self._closed and isinstance(e, RequestTimeout) else e
                     if e.outcome is Outcome.NOT_SENT:
                         attempt.verdict = Verdict.NOT_NOW
                 finally:
@@ -427,3 +431,10 @@ class Pool:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._closing.wait()
+
+
+def _cut_by_closing(error: RequestTimeout) -> RequestTimeout:
+    """Closing ends what is under way as if its time were over, and whoever asked for it is to know why."""
+    told = RequestTimeout("the client was closed", outcome=error.outcome, peer=error.peer, operation=error.operation)
+    told.__cause__ = error
+    return told

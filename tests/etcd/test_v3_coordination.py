@@ -92,6 +92,18 @@ async def test_the_server_keeps_the_time_too(v3: V3, server: EtcdServer, prefix:
         await until(v3, name, 1)
 
 
+async def test_closing_while_a_lock_is_waited_for(v3: V3, server: EtcdServer, prefix: str, leases: list[int]) -> None:
+    """Its outcome is open, and that is why."""
+    name = prefix + "lock"
+    await v3.lock.lock(name, leases[0])
+    async with connected(server.peers) as other:
+        waiting = asyncio.ensure_future(other.lock.lock(name, leases[1]))
+        await until(v3, name, 2)
+    with pytest.raises(OutcomeUnknown, match="the client was closed"):
+        await waiting
+    await until(v3, name, 1)
+
+
 async def test_cancelled_lock(v3: V3, prefix: str, leases: list[int]) -> None:
     """A contender whose caller went away is taken out of the queue."""
     name = prefix + "lock"

@@ -181,7 +181,17 @@ async def test_closing_ends_requests_on_the_wire(serve: Serve, pool_of: MakePool
         read, write = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(read, ClientClosed)
     assert isinstance(write, OutcomeUnknown)
+    assert "the client was closed" in str(write)
     assert len(server.seen) == 2
+
+
+async def test_closed_before_it_was_prepared(pool_of: MakePool) -> None:
+    """Whoever wants it prepared is told so, and does not wait for what will not be done any more."""
+    pool = pool_of("http://127.0.0.1:1", prepare=lambda _: asyncio.Event().wait())
+    await pool.aclose()
+    with pytest.raises(ClientClosed):
+        async with asyncio.timeout(2):
+            await pool.prepared()
 
 
 async def test_closing_ends_who_waits(serve: Serve, pool_of: MakePool) -> None:
