@@ -557,6 +557,30 @@ async def test_the_rest_is_the_same(v3: V3, ns: V3, prefix: str, server: EtcdSer
     assert repr(ns) == repr(v3).replace("<V3 ", f"<V3 below {prefix.encode()!r} ")
 
 
+async def test_reprs(server: EtcdServer, prefix: str) -> None:
+    """What it is and whom it asks, and neither credentials nor what is inside."""
+    async with aetcd.Client(server.url, username="ann", password="hush") as client:
+        for v3, place in (
+            (client.v3, f"at {server.url}"),
+            (client.v3.namespace(prefix), f"below {prefix.encode()!r} at {server.url}"),
+        ):
+            groups = (v3, v3.gateway, v3.lease, v3.lock, v3.election)
+            names = ("V3", type(v3.gateway).__name__.removeprefix("Namespaced"), "Leases", "Locks", "Elections")
+            assert [repr(group) for group in groups] == [f"<{name} {place}>" for name in names]
+        assert repr(client.v3.auth) == f"<Auth at {server.url}>"
+        assert repr(client.v3.cluster) == f"<Cluster at {server.url}>"
+        assert repr(client.v3.maintenance) == f"<Maintenance at {server.url}>"
+        async with client.v3.maintenance.snapshot_stream() as pieces:
+            assert repr(pieces) == f"<SnapshotStream from {server.url}: 0 bytes, 0 to come>"
+        campaign = await client.v3.election.campaign(prefix + "election")
+        async with client.v3.election.observe(prefix + "election") as leaders:
+            assert repr(leaders) == f"<Leaders from {server.url}>"
+        await client.v3.lease.revoke(campaign.leader.lease)
+    assert repr(client.v3.maintenance) == f"<Maintenance at {server.url}, closed>"
+    unfound = aetcd.Client(discovery="http://127.0.0.1:1/0123456789abcdef")
+    assert repr(unfound.v3.maintenance) == "<Maintenance at peers not found yet>"
+
+
 @pytest.mark.parametrize("binary", etcd_binaries(), ids=str)
 async def test_permission_for_the_namespace_is_enough(binary: EtcdBinary) -> None:
     """The server itself finds nothing outside in any call: to a user who may go no further all are permitted."""

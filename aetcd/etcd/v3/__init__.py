@@ -269,5 +269,4 @@ class V3(KV):
         return STM(self.gateway, attempts=attempts, timeout=timeout)
 
     def __repr__(self) -> str:
-        below = self.gateway.namespace.prefix
-        return f"<V3 {f'below {below!r} ' if below else ''}at {self.gateway.channel!r}>"
+        return f"<V3 {self.gateway.place}>"

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from aetcd._wire.message import Effect
 from aetcd.etcd.v3._codec import Route, Wire, whole
+from aetcd.etcd.v3._gateway import Group
 from aetcd.etcd.v3._models import (
     Alarm,
     AlarmResponse,
@@ -34,7 +35,6 @@ from aetcd.etcd.v3._snapshot import (
 
 if TYPE_CHECKING:
     from aetcd._transport.timeouts import Timeout
-    from aetcd.etcd.v3._gateway import Gateway
 
 __all__ = ["MEMBER_LIST", "STATUS", "Cluster", "Maintenance"]
 
@@ -56,14 +56,12 @@ MOVE_LEADER = Route(
 DOWNGRADE = Route(operation="v3 downgrade", path="/maintenance/downgrade", effect=Effect.ONCE, needs="3.5")
 
 
-@frozen
-class Cluster:
+@frozen(repr=False)
+class Cluster(Group):
     """The cluster's members.
 
     Changes raise ClusterRefused where they would cost the quorum, and OutcomeUnknown where no answer tells.
     """
-
-    _gateway: Gateway
 
     async def members(
         self, *, linearizable: bool = True, timeout: float | Timeout | None = None, peer: str | None = None
@@ -126,16 +124,16 @@ class Cluster:
         return await self._gateway.ask(route, message, MemberChange, timeout=timeout, peer=peer)
 
 
-@frozen
-class Maintenance:
+@frozen(repr=False)
+class Maintenance(Group):
     """The upkeep of members.
 
     Status, defragmentation, hashes and snapshots are about one member: `peer` is its URL, or `"any"` for whichever the
-    pool picks. It may be left out where the client knows one peer only, and else raises ValueError. No other member
-    answers in its place.
-    """
+    pool picks. It may be left out where the client knows one peer only, and else raises ValueError: so it does once
+    discovery has found several, or `member_sync` learnt of them. No other member answers in its place.
 
-    _gateway: Gateway
+    The other calls are about the cluster: without `peer`, or with `"any"`, whichever the pool picks takes them.
+    """
 
     async def status(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> Status:
         """How the member is."""

@@ -8,11 +8,11 @@ from attrs import frozen
 
 from aetcd._wire.message import Effect
 from aetcd.etcd.v3._codec import Key, Route, Wire, key_range
+from aetcd.etcd.v3._gateway import Group
 from aetcd.etcd.v3._models import AuthStatus, Empty, PermissionType, Role, RoleList, Token, User, UserList
 
 if TYPE_CHECKING:
     from aetcd._transport.timeouts import Timeout
-    from aetcd.etcd.v3._gateway import Gateway
 
 __all__ = ["AUTHENTICATE", "Auth"]
 
@@ -36,15 +36,13 @@ ROLE_GRANT = Route(operation="v3 role grant", path="/auth/role/grant", effect=Ef
 ROLE_REVOKE = Route(operation="v3 role revoke", path="/auth/role/revoke", effect=Effect.ONCE)
 
 
-@frozen
-class Auth:
+@frozen(repr=False)
+class Auth(Group):
     """Users, roles and permissions.
 
     What is refused raises AuthFailed with the server's reason: a name that is taken or unknown, a role not granted.
     Changes raise OutcomeUnknown where no answer tells. An empty name raises ValueError.
     """
-
-    _gateway: Gateway
 
     async def enable(self, *, timeout: float | Timeout | None = None) -> Empty:
         """Ask for credentials from now on. There must be a user `root` with the role `root`."""

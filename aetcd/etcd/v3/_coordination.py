@@ -18,6 +18,7 @@ from aetcd._transport.timeouts import Timeout
 from aetcd._wire.message import Effect
 from aetcd.errors import KeyNotFound
 from aetcd.etcd.v3._codec import Key, Route, Wire, bytes_of, whole
+from aetcd.etcd.v3._gateway import Group
 from aetcd.etcd.v3._models import NO_HEADER, Empty, Header, KeyValue
 from aetcd.etcd.v3._streams import Envelope, Messages, open_stream
 
@@ -76,16 +77,14 @@ class LeaderResponse(msgspec.Struct, frozen=True, kw_only=True):
     kv: KeyValue = msgspec.field(default_factory=KeyValue)
 
 
-@frozen
-class Locks:
+@frozen(repr=False)
+class Locks(Group):
     """The server's own lock. `Client.lock` is the better one, for all but a short trial.
 
     Here nobody renews the lease, nobody says when the lock is lost, and each wait takes a place among the client's
     requests. Where no lease is given, the server makes one of 60 s that ends, and with it the lock, in mid-work. And
     etcd 3.4 gives the lock to a contender whose lease ended while it waited: there, see whether `key` exists.
     """
-
-    _gateway: Gateway
 
     async def lock(
         self, name: Key, lease: int = 0, *, timeout: float | Timeout | None = None, peer: str | None = None
@@ -109,14 +108,12 @@ class Locks:
         return self._gateway.read(await self._gateway.send(UNLOCK, message, timeout=timeout, peer=peer), Empty)
 
 
-@frozen
-class Elections:
+@frozen(repr=False)
+class Elections(Group):
     """The server's own election. `Client.election` is the better one: it renews, and says when leadership is lost.
 
     Here nobody renews the lease: where none is given, the server makes one of 60 s that ends, and with it the office.
     """
-
-    _gateway: Gateway
 
     async def campaign(
         self, name: Key, value: Key = "", lease: int = 0, *, timeout: float | Timeout | None = None
@@ -177,6 +174,9 @@ class Leaders:
     _messages: Messages[LeaderResponse]
     _namespace: Namespace
     _waiting: list[LeaderResponse] = field(factory=list, init=False)
+
+    def __repr__(self) -> str:
+        return f"<Leaders from {self._messages.stream.peer}>"
 
     def __aiter__(self) -> Self:
         return self

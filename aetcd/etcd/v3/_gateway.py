@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from aetcd._transport.timeouts import LEAST, Timeout
 from aetcd._wire.decode import decode
@@ -21,7 +21,7 @@ from aetcd.etcd.v3._namespace import Namespace
 if TYPE_CHECKING:
     from aetcd._transport.channel import Channel
 
-__all__ = ["Gateway", "NamespacedGateway", "read_version", "version_request"]
+__all__ = ["Gateway", "Group", "NamespacedGateway", "read_version", "version_request"]
 
 T = TypeVar("T")
 
@@ -74,6 +74,16 @@ class Gateway:
 
     # An answer's body as a value. No method of its own, for plain reads are hot.
     read = staticmethod(decode)
+
+    @property
+    def place(self) -> str:
+        """Whom it asks, and below what, in words: what the `repr` of anything that asks by it tells, and no more."""
+        pool, prefix = self.channel.pool, self.namespace.prefix
+        peers = ", ".join(peer.url for peer in pool.peers) or "peers not found yet"
+        return f"{f'below {prefix!r} ' if prefix else ''}at {peers}{', closed' if pool.closed else ''}"
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self.place}>"
 
     async def version(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> ServerVersion:
         """What the server runs."""
@@ -186,7 +196,7 @@ class Gateway:
         return decode(body, kind)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class NamespacedGateway(Gateway):
     """Asks another gateway, which knows no namespace, with keys put below a prefix, and takes it from those told.
 
@@ -213,3 +223,13 @@ class NamespacedGateway(Gateway):
     def read(self, body: bytes, kind: type[T]) -> T:
         """An answer's body as a value."""
         return self.namespace.leave(decode(body, kind))
+
+
+@frozen(repr=False)
+class Group:
+    """Calls that belong together, and the gateway that they ask."""
+
+    _gateway: Gateway
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._gateway.place}>"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import Factory, define, field
+from attrs import Factory, field, frozen
 from msgspec.structs import replace
 
 from aetcd._wire.message import Effect
 from aetcd.errors import LeaseNotFound
 from aetcd.etcd.v3._codec import Route, Wire, positive, whole
+from aetcd.etcd.v3._gateway import Group
 from aetcd.etcd.v3._keepalive import KEEP_ALIVE, KeepAlive, Renewals, keep_alive
 from aetcd.etcd.v3._models import Empty, LeaseGrant, LeaseList, LeaseTimeToLive
 
@@ -30,11 +31,10 @@ LEASES = Route(
 )
 
 
-@define(eq=False)
-class Leases:
+@frozen(eq=False, repr=False)
+class Leases(Group):
     """Leases: keys tied to one are deleted by the server when it ends."""
 
-    _gateway: Gateway
     _renewals: Renewals = field(default=Factory(lambda self: Renewals(self._gateway), takes_self=True))
 
     def within(self, gateway: Gateway) -> Leases:

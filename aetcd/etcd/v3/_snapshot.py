@@ -77,6 +77,9 @@ class SnapshotStream:
         """URL of the member whose database it is."""
         return self._messages.stream.peer
 
+    def __repr__(self) -> str:
+        return f"<SnapshotStream from {self.peer}: {self.done} bytes, {self.remaining} to come>"
+
     def __aiter__(self) -> Self:
         return self
 
