@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,23 @@ async def test_failing_progress(v3: V3, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+async def never(done: int, remaining: int) -> None:
+    pytest.fail("it was called")
+
+
+class Never:
+    async def __call__(self, done: int, remaining: int) -> None:
+        pytest.fail("it was called")
+
+
+@pytest.mark.parametrize("progress", [never, partial(never, 1), Never(), 5], ids=str)
+async def test_progress_that_cannot_be_called(progress: Any, tmp_path: Path) -> None:
+    """What would have to be awaited, and what is no function, is refused before the file is made."""
+    async with connected(["http://127.0.0.1:1"]) as v3:
+        with pytest.raises(TypeError, match=r"^progress must be"):
+            await v3.maintenance.snapshot(tmp_path / "nowhere" / "snapshot.db", progress=progress)
+
+
 async def test_cancel(v3: V3, server: EtcdServer, tmp_path: Path) -> None:
     """Nothing is left behind, wherever it hits."""
     for i in range(20):
@@ -134,6 +152,8 @@ async def test_bad_paths(v3: V3, tmp_path: Path) -> None:
         await v3.maintenance.snapshot(tmp_path / "nowhere" / "snapshot.db", peer="http://127.0.0.1:1")
     with pytest.raises(IsADirectoryError):
         await v3.maintenance.snapshot(tmp_path, peer="http://127.0.0.1:1")
+    with pytest.raises(TypeError, match=r"^path must be"):
+        await v3.maintenance.snapshot(5, peer="http://127.0.0.1:1")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -28,6 +28,7 @@ from aetcd.etcd.v3._snapshot import (
     Progress,
     SavedSnapshot,
     SnapshotStream,
+    check_progress,
     open_snapshot,
     save,
     taking_the_place_of,
@@ -204,10 +205,14 @@ class Maintenance(Group):
         path: It is written under another name in the same folder and takes this one, in place of what stood there, when
             it is whole, its SHA-256 was right and it is on disk. An error or a cancel leaves nothing behind.
         progress: Called with the bytes that have come and those still to come, again and again; what it raises ends it.
+            An ordinary function: nobody would await what an async one returns.
         timeout: Limits of the beginning; the rest has none, but for a member that falls silent.
 
         Raises DecodeError for a wrong checksum, OSError for the file, and what the pool raises.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"path must be str or os.PathLike, not {type(path).__name__}")
+        check_progress(progress)
         target = Path(path)
         with taking_the_place_of(target) as file:
             async with self.snapshot_stream(timeout=timeout, peer=peer) as stream:

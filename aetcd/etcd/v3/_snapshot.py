@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
     from aetcd._transport.timeouts import Timeout
     from aetcd.etcd.v3._gateway import Gateway
 
-__all__ = ["Progress", "SavedSnapshot", "SnapshotStream", "open_snapshot", "save", "taking_the_place_of"]
+__all__ = [
+    "Progress",
+    "SavedSnapshot",
+    "SnapshotStream",
+    "check_progress",
+    "open_snapshot",
+    "save",
+    "taking_the_place_of",
+]
 
 SNAPSHOT = Route(operation="v3 snapshot", path="/maintenance/snapshot", effect=Effect.READ)
 
@@ -112,6 +121,16 @@ async def open_snapshot(
     """Have a member send its database."""
     async with open_stream(gateway, SNAPSHOT, {}, Envelope[_Chunk], timeout=timeout, peer=peer) as messages:
         yield SnapshotStream(messages)
+
+
+def check_progress(progress: Progress | None) -> None:
+    """Raises TypeError for what cannot be called, and for what would have to be awaited."""
+    if progress is None:
+        return
+    if not callable(progress):
+        raise TypeError(f"progress must be a function, not {type(progress).__name__}")
+    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(type(progress).__call__):
+        raise TypeError("progress must be an ordinary function: what an async one returns would not be awaited")
 
 
 async def save(stream: SnapshotStream, file: BinaryIO, progress: Progress | None) -> None:
