@@ -98,6 +98,32 @@ async def test_learner(cluster_binary: EtcdBinary, tmp_path: Path) -> None:
             port.release()
 
 
+async def test_voter(cluster_binary: EtcdBinary, tmp_path: Path) -> None:
+    """It counts from the moment that it is added, joins when it is started, and is removed again."""
+    ports = [HeldPort(), HeldPort()]
+    peer_url, client_url = (f"http://{HOST}:{port.number}" for port in ports)
+    lenient = EtcdCluster(3, binary=cluster_binary, extra_args=["--strict-reconfig-check=false"])
+    try:
+        async with lenient as cluster, connected(cluster.peers) as v3:
+            added = await v3.cluster.add([peer_url])
+            assert added.member is not None
+            voter = added.member.id
+            assert [(m.name, m.is_learner) for m in added.members if m.id == voter] == [("", False)]
+            await v3.put("key", "1")  # three of four are a quorum
+            with joining(cluster, "voter", peer_url, client_url, tmp_path):
+                async with asyncio.timeout(30):
+                    while "voter" not in {member.name for member in (await v3.cluster.members()).members}:
+                        await asyncio.sleep(0.05)
+                async with connected([client_url]) as other:
+                    status = await other.maintenance.status()
+                    assert (status.header.member_id, status.is_learner) == (voter, False)
+                removed = await v3.cluster.remove(voter)
+            assert {member.name for member in removed.members} == {member.name for member in cluster.members}
+    finally:
+        for port in ports:
+            port.release()
+
+
 async def promote(v3: V3, learner: int) -> Member:
     """As soon as it has caught up; until then it is refused."""
     async with asyncio.timeout(30):
