@@ -113,18 +113,27 @@ async def test_bad_input(v3: V3) -> None:
     for call, error, named in (
         (v3.cluster.add([]), ValueError, "peer_urls"),
         (v3.cluster.add("http://a:1"), TypeError, "peer_urls"),
-        (v3.cluster.remove(0), ValueError, "ID"),
-        (v3.cluster.promote(-1), ValueError, "ID"),
-        (v3.cluster.update(1 << 64, ["http://a:1"]), ValueError, "ID"),
-        (v3.cluster.remove(True), TypeError, "ID"),
-        (v3.maintenance.move_leader(0), ValueError, "ID"),
+        (v3.cluster.add([5]), TypeError, "peer_urls"),  # type: ignore[list-item]
+        (v3.cluster.add(5), TypeError, "peer_urls"),  # type: ignore[arg-type]
+        (v3.cluster.update(1, None), TypeError, "peer_urls"),  # type: ignore[arg-type]
+        (v3.cluster.add(["http://a:1"], learner="no"), TypeError, "learner"),  # type: ignore[arg-type]
+        (v3.cluster.members(linearizable=1), TypeError, "linearizable"),  # type: ignore[arg-type]
+        (v3.cluster.remove(0), ValueError, "member_id"),
+        (v3.cluster.promote(-1), ValueError, "member_id"),
+        (v3.cluster.update(1 << 64, ["http://a:1"]), ValueError, "member_id"),
+        (v3.cluster.remove(True), TypeError, "member_id"),
+        (v3.maintenance.move_leader(0), ValueError, "target_id"),
         (v3.maintenance.hash_kv(-1), ValueError, "revision"),
         (v3.maintenance.disarm("FIRE"), ValueError, "alarm"),  # type: ignore[arg-type]
+        (v3.maintenance.disarm([]), ValueError, "alarm"),  # type: ignore[arg-type]
+        (v3.maintenance.disarm(member_id="7"), TypeError, "member_id"),  # type: ignore[arg-type]
         (v3.maintenance.downgrade("UP", "3.4.0"), ValueError, "action"),  # type: ignore[arg-type]
+        (v3.maintenance.downgrade(["UP"], "3.4.0"), ValueError, "action"),  # type: ignore[arg-type]
+        (v3.maintenance.downgrade("VALIDATE", 5), TypeError, "version"),  # type: ignore[arg-type]
         (v3.maintenance.downgrade("ENABLE"), ValueError, "version"),
         (v3.maintenance.downgrade("CANCEL", "3.4.0"), ValueError, "version"),
     ):
-        with pytest.raises(error, match=named):
+        with pytest.raises(error, match=rf"\b{named}\b"):
             await call
 
 

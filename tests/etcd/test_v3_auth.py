@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from v3_servers import connected
@@ -177,7 +179,11 @@ async def test_bad_input() -> None:
             (v3.auth.add_user("", "pw"), ValueError, "name"),
             (v3.auth.add_user("ann"), ValueError, "password"),
             (v3.auth.add_user("ann", "pw", no_password=True), ValueError, "password"),
+            (v3.auth.add_user("ann", 5), TypeError, "password"),  # type: ignore[arg-type]
+            (v3.auth.add_user("ann", no_password="yes"), TypeError, "no_password"),  # type: ignore[arg-type]
             (v3.auth.authenticate("", "pw"), ValueError, "name"),
+            (v3.auth.authenticate("ann", 5), TypeError, "password"),  # type: ignore[arg-type]
+            (v3.auth.authenticate("ann", None), TypeError, "password"),  # type: ignore[arg-type]
             (v3.auth.change_password("ann", ""), ValueError, "password"),
             (v3.auth.user(b"ann"), TypeError, "name"),  # type: ignore[arg-type]
             (v3.auth.grant_role("ann", ""), ValueError, "role"),
@@ -188,3 +194,13 @@ async def test_bad_input() -> None:
         ):
             with pytest.raises(error, match=named):
                 await call
+
+
+@pytest.mark.parametrize("password", [b"hush", ["hush"], 4711, "hush\ud800"])
+async def test_passwords_that_are_none(password: Any) -> None:
+    """What is wrong with one is said without it."""
+    async with connected(["http://127.0.0.1:1"], prefix="/v3") as v3:
+        for call in (v3.auth.add_user, v3.auth.authenticate, v3.auth.change_password):
+            with pytest.raises((TypeError, ValueError), match=r"^password must be") as caught:
+                await call("ann", password)
+            assert not re.search("hush|4711", repr(caught.value))

@@ -130,3 +130,13 @@ async def test_bad_ids(v3: V3) -> None:
     for call in (v3.lease.revoke(0), v3.lease.keep_alive_once(-1), v3.lease.time_to_live(0), v3.lease.grant(5, -1)):
         with pytest.raises(ValueError, match="id"):
             await call
+
+
+async def test_bad_options(v3: V3) -> None:
+    """Named, also where the request is one that others share."""
+    for call, named in (
+        (v3.lease.keep_alive_once(1, peer=5), "peer"),  # type: ignore[arg-type]
+        (v3.lease.time_to_live(1, keys="no"), "keys"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match=f"^{named} must be"):
+            await call

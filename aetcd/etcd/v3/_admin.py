@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import frozen
 
 from aetcd._wire.message import Effect
+from aetcd.etcd.v3._arguments import flag, one_of, text, urls
 from aetcd.etcd.v3._codec import Route, Wire, whole
 from aetcd.etcd.v3._gateway import Group
 from aetcd.etcd.v3._models import (
@@ -71,7 +72,7 @@ class Cluster(Group):
 
         linearizable: Ask the quorum. Servers before 3.5 always answer as the peer itself knows them.
         """
-        message = {"linearizable": linearizable}
+        message = {"linearizable": flag(linearizable, "linearizable")}
         return await self._gateway.ask(MEMBER_LIST, message, MemberList, timeout=timeout, peer=peer)
 
     async def add(
@@ -88,8 +89,8 @@ class Cluster(Group):
 
         Raises MemberExists.
         """
-        message: Wire = {"peerURLs": _urls(peer_urls)}
-        if learner:
+        message: Wire = {"peerURLs": urls(peer_urls, "peer_urls")}
+        if flag(learner, "learner"):
             message["isLearner"] = True
         return await self._gateway.ask(MEMBER_ADD, message, MemberChange, timeout=timeout, peer=peer)
 
@@ -100,7 +101,7 @@ class Cluster(Group):
 
         Raises ClusterRefused until it has caught up, MemberNotFound, and Unsupported before etcd 3.4.
         """
-        return await self._change(MEMBER_PROMOTE, {"ID": _id(member_id)}, timeout, peer)
+        return await self._change(MEMBER_PROMOTE, {"ID": _id(member_id, "member_id")}, timeout, peer)
 
     async def update(
         self,
@@ -111,13 +112,15 @@ class Cluster(Group):
         peer: str | None = None,
     ) -> MemberChange:
         """Tell the cluster where a member is reached by the others. Raises MemberNotFound."""
-        return await self._change(MEMBER_UPDATE, {"ID": _id(member_id), "peerURLs": _urls(peer_urls)}, timeout, peer)
+        return await self._change(
+            MEMBER_UPDATE, {"ID": _id(member_id, "member_id"), "peerURLs": urls(peer_urls, "peer_urls")}, timeout, peer
+        )
 
     async def remove(
         self, member_id: int, *, timeout: float | Timeout | None = None, peer: str | None = None
     ) -> MemberChange:
         """Take a member out for good. Raises MemberNotFound."""
-        return await self._change(MEMBER_REMOVE, {"ID": _id(member_id)}, timeout, peer)
+        return await self._change(MEMBER_REMOVE, {"ID": _id(member_id, "member_id")}, timeout, peer)
 
     async def _change(
         self, route: Route, message: Wire, timeout: float | Timeout | None, peer: str | None
@@ -159,9 +162,8 @@ class Maintenance(Group):
         member_id: The member that raised it; 0 is any.
         timeout: Of each request.
         """
-        if alarm not in {None, "NOSPACE", "CORRUPT"}:
-            raise ValueError(f"alarm must be NOSPACE, CORRUPT or None, not {alarm!r}")
-        _whole_id(member_id)
+        one_of(alarm, ("NOSPACE", "CORRUPT", None), "alarm")
+        _whole_id(member_id, "member_id")
         standing = await self.alarms(timeout=timeout, peer=peer)
         gone: list[Alarm] = []
         # The server knows no "all": it takes back one alarm of one member, and says nothing of one that does not stand.
@@ -234,8 +236,9 @@ class Maintenance(Group):
             them leads.
         timeout: Of each request.
         """
+        message = {"targetID": _id(target_id, "target_id")}
         peer = peer or await self._leading(timeout)
-        return await self._gateway.ask(MOVE_LEADER, {"targetID": _id(target_id)}, Empty, timeout=timeout, peer=peer)
+        return await self._gateway.ask(MOVE_LEADER, message, Empty, timeout=timeout, peer=peer)
 
     async def downgrade(
         self,
@@ -254,9 +257,8 @@ class Maintenance(Group):
 
         Raises InvalidRequest, ClusterRefused, and Unsupported before etcd 3.5.
         """
-        if action not in {"VALIDATE", "ENABLE", "CANCEL"}:
-            raise ValueError(f"action must be VALIDATE, ENABLE or CANCEL, not {action!r}")
-        if (action == "CANCEL") == bool(version):
+        one_of(action, ("VALIDATE", "ENABLE", "CANCEL"), "action")
+        if (action == "CANCEL") == bool(text(version, "version")):
             raise ValueError("version must be given to VALIDATE and ENABLE, and not to CANCEL")
         message = {"action": action, "version": version}
         effect = Effect.READ if action == "VALIDATE" else Effect.ONCE
@@ -279,24 +281,16 @@ class Maintenance(Group):
         return None if peer == "any" else peer
 
 
-def _urls(peer_urls: Sequence[str]) -> list[str]:
-    if isinstance(peer_urls, str):
-        raise TypeError("peer_urls must be a list of URLs, not one text")
-    if not peer_urls:
-        raise ValueError("peer_urls must not be empty")
-    return list(peer_urls)
+def _id(given: int, argument: str) -> int:
+    if _whole_id(given, argument) == 0:
+        raise ValueError(f"{argument} must be at least 1")
+    return given
 
 
-def _id(member_id: int) -> int:
-    if _whole_id(member_id) == 0:
-        raise ValueError("a member's ID must be at least 1")
-    return member_id
-
-
-def _whole_id(member_id: int) -> int:
+def _whole_id(given: int, argument: str) -> int:
     # Unsigned, so of one bit more than revisions and leases have.
-    if type(member_id) is not int:
-        raise TypeError(f"a member's ID must be a whole number, not {member_id!r}")
-    if not 0 <= member_id < 1 << 64:
-        raise ValueError(f"a member's ID must be from 0 to 2**64 - 1, not {member_id}")
-    return member_id
+    if type(given) is not int:
+        raise TypeError(f"{argument} must be a whole number, not {given!r}")
+    if not 0 <= given < 1 << 64:
+        raise ValueError(f"{argument} must be from 0 to 2**64 - 1, not {given}")
+    return given

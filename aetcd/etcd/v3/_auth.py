@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from attrs import frozen
 
 from aetcd._wire.message import Effect
+from aetcd.etcd.v3._arguments import flag, named, one_of, text
 from aetcd.etcd.v3._codec import Key, Route, Wire, key_range
 from aetcd.etcd.v3._gateway import Group
 from aetcd.etcd.v3._models import AuthStatus, Empty, PermissionType, Role, RoleList, Token, User, UserList
@@ -63,7 +64,7 @@ class Auth(Group):
 
         Raises Unauthenticated for a wrong name or password, AuthFailed where authentication is not enabled.
         """
-        message = {"name": _named(name, "name"), "password": password}
+        message = {"name": named(name, "name"), "password": text(password, "password")}
         # Anonymous, for a stale token of the channel's own would be refused, or be renewed by this very call.
         answer = await self._gateway.ask(AUTHENTICATE, message, Token, timeout=timeout, peer=peer, anonymous=True)
         return answer.token
@@ -77,9 +78,9 @@ class Auth(Group):
 
         no_password: One that proves itself by its TLS certificate only (etcd 3.4).
         """
-        if bool(password) == no_password:
+        if bool(text(password, "password")) == flag(no_password, "no_password"):
             raise ValueError("password must be given, or no_password be true, but not both")
-        message: Wire = {"name": _named(name, "name"), "password": password}
+        message: Wire = {"name": named(name, "name"), "password": password}
         if no_password:
             message["options"] = {"no_password": True}
         return await self._do(USER_ADD, message, timeout)
@@ -88,7 +89,7 @@ class Auth(Group):
         self, name: str, *, timeout: float | Timeout | None = None, peer: str | None = None
     ) -> tuple[str, ...]:
         """The user's roles."""
-        message = {"name": _named(name, "name")}
+        message = {"name": named(name, "name")}
         return (await self._gateway.ask(USER_GET, message, User, timeout=timeout, peer=peer)).roles
 
     async def users(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> tuple[str, ...]:
@@ -97,30 +98,30 @@ class Auth(Group):
 
     async def delete_user(self, name: str, *, timeout: float | Timeout | None = None) -> Empty:
         """Delete a user. The tokens it has are refused from then on."""
-        return await self._do(USER_DELETE, {"name": _named(name, "name")}, timeout)
+        return await self._do(USER_DELETE, {"name": named(name, "name")}, timeout)
 
     async def change_password(self, name: str, password: str, *, timeout: float | Timeout | None = None) -> Empty:
         """Give a user another password. The tokens it has are refused from then on."""
-        message = {"name": _named(name, "name"), "password": _named(password, "password")}
+        message = {"name": named(name, "name"), "password": named(password, "password")}
         return await self._do(USER_PASSWORD, message, timeout)
 
     async def grant_role(self, name: str, role: str, *, timeout: float | Timeout | None = None) -> Empty:
         """Give a user a role."""
-        return await self._do(USER_GRANT, {"user": _named(name, "name"), "role": _named(role, "role")}, timeout)
+        return await self._do(USER_GRANT, {"user": named(name, "name"), "role": named(role, "role")}, timeout)
 
     async def revoke_role(self, name: str, role: str, *, timeout: float | Timeout | None = None) -> Empty:
         """Take a role from a user."""
-        return await self._do(USER_REVOKE, {"name": _named(name, "name"), "role": _named(role, "role")}, timeout)
+        return await self._do(USER_REVOKE, {"name": named(name, "name"), "role": named(role, "role")}, timeout)
 
     # Roles
 
     async def add_role(self, role: str, *, timeout: float | Timeout | None = None) -> Empty:
         """Make a role, without permissions."""
-        return await self._do(ROLE_ADD, {"name": _named(role, "role")}, timeout)
+        return await self._do(ROLE_ADD, {"name": named(role, "role")}, timeout)
 
     async def role(self, role: str, *, timeout: float | Timeout | None = None, peer: str | None = None) -> Role:
         """A role's permissions."""
-        return await self._gateway.ask(ROLE_GET, {"role": _named(role, "role")}, Role, timeout=timeout, peer=peer)
+        return await self._gateway.ask(ROLE_GET, {"role": named(role, "role")}, Role, timeout=timeout, peer=peer)
 
     async def roles(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> tuple[str, ...]:
         """Names of all roles."""
@@ -128,7 +129,7 @@ class Auth(Group):
 
     async def delete_role(self, role: str, *, timeout: float | Timeout | None = None) -> Empty:
         """Delete a role, also from the users that have it."""
-        return await self._do(ROLE_DELETE, {"role": _named(role, "role")}, timeout)
+        return await self._do(ROLE_DELETE, {"role": named(role, "role")}, timeout)
 
     async def grant_permission(
         self,
@@ -142,10 +143,9 @@ class Auth(Group):
         timeout: float | Timeout | None = None,
     ) -> Empty:
         """Let a role `READ`, `WRITE` or `READWRITE` a range of keys, given as to `V3.range`."""
-        if permission not in get_args(PermissionType):
-            raise ValueError(f"permission must be READ, WRITE or READWRITE, not {permission!r}")
+        one_of(permission, get_args(PermissionType), "permission")
         message = {"permType": permission, **_range(key, range_end, prefix, from_key)}
-        return await self._do(ROLE_GRANT, {"name": _named(role, "role"), "perm": message}, timeout)
+        return await self._do(ROLE_GRANT, {"name": named(role, "role"), "perm": message}, timeout)
 
     async def revoke_permission(
         self,
@@ -158,7 +158,7 @@ class Auth(Group):
         timeout: float | Timeout | None = None,
     ) -> Empty:
         """Take a permission from a role; the range must be just as it was granted."""
-        message = {"role": _named(role, "role"), **_range(key, range_end, prefix, from_key)}
+        message = {"role": named(role, "role"), **_range(key, range_end, prefix, from_key)}
         return await self._do(ROLE_REVOKE, message, timeout)
 
     async def _do(self, route: Route, message: Wire, timeout: float | Timeout | None) -> Empty:
@@ -168,11 +168,3 @@ class Auth(Group):
 def _range(key: Key, range_end: Key | None, prefix: bool, from_key: bool) -> Wire:
     first, end = key_range(key, range_end, prefix, from_key)
     return {"key": first, "range_end": end}
-
-
-def _named(text: str, argument: str) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"{argument} must be str, not {type(text).__name__}")
-    if not text:
-        raise ValueError(f"{argument} must not be empty")
-    return text

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from aetcd._wire.message import Effect
 from aetcd.errors import LeaseNotFound
+from aetcd.etcd.v3._arguments import flag, text
 from aetcd.etcd.v3._codec import Route, Wire, positive, whole
 from aetcd.etcd.v3._gateway import Group
 from aetcd.etcd.v3._keepalive import KEEP_ALIVE, KeepAlive, Renewals, keep_alive
@@ -91,6 +92,8 @@ class Leases(Group):
 
         Raises LeaseNotFound where it has ended.
         """
+        if peer is not None:
+            text(peer, "peer")  # here, since what is wrong in the request that several share is told to nobody
         ttl = await self._renewals.renew(positive(id, "id"), timeout=timeout, peer=peer)
         if ttl <= 0:
             raise LeaseNotFound(f"lease {id:x} has ended", status=200, operation=KEEP_ALIVE.operation, peer=peer)
@@ -117,7 +120,7 @@ class Leases(Group):
 
         Raises LeaseNotFound where it has ended.
         """
-        message = {"ID": positive(id, "id"), "keys": keys}
+        message = {"ID": positive(id, "id"), "keys": flag(keys, "keys")}
         answer = await self._gateway.ask(TIME_TO_LIVE, message, LeaseTimeToLive, timeout=timeout, peer=peer)
         # The server says -1 of one that it does not know.
         if answer.granted_ttl <= 0:
