@@ -163,6 +163,16 @@ async def test_election(v3: V3, prefix: str, leases: list[int]) -> None:
     assert await v3.election.leader(name) is None
 
 
+async def test_what_a_campaign_answers_is_good_for_the_rest(v3: V3, prefix: str, leases: list[int]) -> None:
+    """It need not be taken apart."""
+    name = prefix + "election"
+    won = await v3.election.campaign(name, "one", leases[0])
+    await v3.election.proclaim(won, "two")
+    assert (await v3.range(won.leader.key)).kvs[0].value == b"two"
+    await v3.election.resign(won)
+    assert await v3.election.leader(name) is None
+
+
 async def test_campaign_not_won_in_time(v3: V3, prefix: str, leases: list[int]) -> None:
     """As with a lock."""
     name = prefix + "election"
@@ -214,6 +224,8 @@ async def test_bad_input(v3: V3) -> None:
         (v3.election.campaign("", "1"), ValueError, "name"),
         (v3.election.campaign("a", 1), TypeError, "value"),  # type: ignore[arg-type]
         (v3.election.leader(""), ValueError, "name"),
+        (v3.election.proclaim("a", "1"), TypeError, "leader"),  # type: ignore[arg-type]
+        (v3.election.resign(None), TypeError, "leader"),  # type: ignore[arg-type]
     ):
         with pytest.raises(error, match=named):
             await call

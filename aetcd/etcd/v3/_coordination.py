@@ -130,8 +130,10 @@ class Elections(Group):
         message: Wire = {"name": _named(name), "value": bytes_of(value, "value"), "lease": whole(lease, "lease")}
         return self._gateway.read(await _patiently(self._gateway, CAMPAIGN, message, timeout, None), Won)
 
-    async def proclaim(self, leader: LeaderKey, value: Key, *, timeout: float | Timeout | None = None) -> Empty:
+    async def proclaim(self, leader: LeaderKey | Won, value: Key, *, timeout: float | Timeout | None = None) -> Empty:
         """Change what all who ask are told of the leader.
+
+        leader: What `campaign` answered, or its `leader`.
 
         Raises CompareFailed where the office is held no longer, OutcomeUnknown.
         """
@@ -160,8 +162,8 @@ class Elections(Group):
             limits = evolve(limits, read=limits.total)
         return _observe(self._gateway, {"name": _named(name)}, limits, peer)
 
-    async def resign(self, leader: LeaderKey, *, timeout: float | Timeout | None = None) -> Empty:
-        """Give an office up. It is no error if it is held no longer."""
+    async def resign(self, leader: LeaderKey | Won, *, timeout: float | Timeout | None = None) -> Empty:
+        """Give an office up: `leader` is as for `proclaim`. It is no error if it is held no longer."""
         return self._gateway.read(
             await self._gateway.send(RESIGN, {"leader": _key_wire(leader)}, timeout=timeout), Empty
         )
@@ -222,5 +224,8 @@ def _named(name: Key, argument: str = "name") -> bytes:
     return named
 
 
-def _key_wire(leader: LeaderKey) -> Wire:
-    return {"name": leader.name, "key": leader.key, "rev": leader.rev, "lease": leader.lease}
+def _key_wire(leader: LeaderKey | Won) -> Wire:
+    office = leader.leader if isinstance(leader, Won) else leader
+    if not isinstance(office, LeaderKey):
+        raise TypeError(f"leader must be a LeaderKey, or the Won of a campaign, not {type(office).__name__}")
+    return {"name": office.name, "key": office.key, "rev": office.rev, "lease": office.lease}
