@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -135,6 +136,25 @@ async def test_bad_input(v3: V3) -> None:
     ):
         with pytest.raises(error, match=rf"\b{named}\b"):
             await call
+
+
+@pytest.mark.parametrize("peer", ["", 5, "ftp://a", ["http://a"]])
+async def test_bad_peer(v3: V3, peer: Any) -> None:
+    """It is named as the argument that it is."""
+    for call in (v3.maintenance.status, v3.maintenance.alarms, partial(v3.maintenance.move_leader, 1)):
+        with pytest.raises((TypeError, ValueError), match=r"^peer\b"):
+            await call(peer=peer)
+
+
+async def test_any_peer(v3: V3, server: EtcdServer) -> None:
+    """Whichever the pool picks, in every call: no host of that name is looked up."""
+    assert (await v3.maintenance.status(peer="any")).version == server.version
+    assert (await v3.maintenance.alarms(peer="any")).alarms == ()
+    assert (await v3.maintenance.disarm("CORRUPT", peer="any")).alarms == ()
+    with pytest.raises(ClusterRefused, match="bad leader transferee"):
+        await v3.maintenance.move_leader(3, peer="any")
+    with pytest.raises((InvalidRequest, Unsupported)):
+        await v3.maintenance.downgrade("VALIDATE", "3.0.0", peer="any")
 
 
 class TestOwnServer:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from registries import DiscoveredCluster, new_token
 from v3_servers import connected
 
+from aetcd import Client, Trace
 from aetcd.errors import ClusterRefused, InvalidRequest, NoPeerAvailable, OutcomeUnknown, Unsupported
-from aetcd.etcd.v3 import V3, Member
-from aetcd.testing import EtcdBinary, EtcdCluster, etcd_binaries
+from aetcd.etcd.v3 import V3, Maintenance, Member
+from aetcd.testing import EtcdBinary, EtcdCluster, EtcdServer, etcd_binaries
 from aetcd.testing._ports import HOST, HeldPort
 from aetcd.testing._settings import etcd_environment
 
@@ -205,3 +207,43 @@ async def test_each_member_says_how_it_is_itself(v3: V3, cluster: EtcdCluster) -
         async with v3.maintenance.snapshot_stream(peer=peer) as pieces:
             assert pieces.peer == peer
             assert sum([len(piece) async for piece in pieces]) == pieces.done + 32
+
+
+@pytest.fixture
+async def discovered(etcd35: EtcdServer, cluster_binary: EtcdBinary) -> AsyncIterator[DiscoveredCluster]:
+    """Three members that found each other by a token."""
+    if cluster_binary.at_least(3, 6):
+        pytest.skip("etcd 3.6 knows no such tokens")
+    async with DiscoveredCluster(3, token=new_token(etcd35.url, 3), binary=cluster_binary) as cluster:
+        yield cluster
+
+
+async def test_first_call_of_a_client_that_knows_nobody_yet(discovered: DiscoveredCluster, tmp_path: Path) -> None:
+    """It finds the members, and then is as any later one: whose upkeep is meant is to be said."""
+    calls: list[Callable[[Maintenance], Awaitable[object]]] = [
+        lambda maintenance: maintenance.status(),
+        lambda maintenance: maintenance.defragment(),
+        lambda maintenance: maintenance.hash(),
+        lambda maintenance: maintenance.hash_kv(),
+        lambda maintenance: maintenance.snapshot(tmp_path / "snapshot.db"),
+    ]
+    for call in calls:
+        sent: list[str] = []
+        trace = Trace(on_request=lambda event, sent=sent: sent.append(event.operation))  # type: ignore[misc]
+        async with Client(discovery=discovered.token, trace=trace) as client:
+            for _ in range(2):
+                with pytest.raises(ValueError, match="peer must name"):
+                    await call(client.v3.maintenance)
+            assert [operation for operation in sent if operation.startswith("v3")] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_first_call_that_moves_the_leader(discovered: DiscoveredCluster) -> None:
+    """The leader is found among members that were found by this call, whoever it is."""
+    async with connected(discovered.peers) as v3:
+        statuses = [await v3.maintenance.status(peer=peer) for peer in discovered.peers]
+        ids = {peer: status.header.member_id for peer, status in zip(discovered.peers, statuses, strict=True)}
+        for heir, member_id in ids.items():
+            async with Client(discovery=discovered.token) as client:
+                await client.v3.maintenance.move_leader(member_id)
+            await all_follow(v3, ids, heir)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from attrs import frozen
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MEMBER_LIST", "STATUS", "Cluster", "Maintenance"]
 
+T = TypeVar("T")
+
 MEMBER_LIST = Route(operation="v3 member list", path="/cluster/member/list", effect=Effect.READ)
 MEMBER_ADD = Route(operation="v3 member add", path="/cluster/member/add", effect=Effect.ONCE)
 MEMBER_UPDATE = Route(operation="v3 member update", path="/cluster/member/update", effect=Effect.ONCE)
@@ -56,6 +58,9 @@ MOVE_LEADER = Route(
     operation="v3 move leader", path="/maintenance/transfer-leadership", effect=Effect.REPEATABLE, needs="3.3"
 )
 DOWNGRADE = Route(operation="v3 downgrade", path="/maintenance/downgrade", effect=Effect.ONCE, needs="3.5")
+
+ANY = "any"
+"""In place of a peer's URL: whichever the pool picks."""
 
 
 @frozen(repr=False)
@@ -141,11 +146,11 @@ class Maintenance(Group):
 
     async def status(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> Status:
         """How the member is."""
-        return await self._gateway.ask(STATUS, {}, Status, timeout=timeout, peer=self._member(peer))
+        return await self._ask_member(STATUS, {}, Status, timeout, peer)
 
     async def alarms(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> AlarmResponse:
         """The alarms that stand in the cluster."""
-        message = {"action": "GET"}
+        message, peer = {"action": "GET"}, _picked(peer)
         return await self._gateway.ask(ALARM, message, AlarmResponse, effect=Effect.READ, timeout=timeout, peer=peer)
 
     async def disarm(
@@ -164,6 +169,7 @@ class Maintenance(Group):
         """
         one_of(alarm, ("NOSPACE", "CORRUPT", None), "alarm")
         _whole_id(member_id, "member_id")
+        peer = _picked(peer)
         standing = await self.alarms(timeout=timeout, peer=peer)
         gone: list[Alarm] = []
         # The server knows no "all": it takes back one alarm of one member, and says nothing of one that does not stand.
@@ -178,11 +184,11 @@ class Maintenance(Group):
 
         Takes time with the size of the database: give `timeout`. Raises OutcomeUnknown where it runs out.
         """
-        return await self._gateway.ask(DEFRAGMENT, {}, Empty, timeout=timeout, peer=self._member(peer))
+        return await self._ask_member(DEFRAGMENT, {}, Empty, timeout, peer)
 
     async def hash(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> HashResponse:
         """Hash of the member's whole database; it differs between members that compacted at different times."""
-        return await self._gateway.ask(HASH, {}, HashResponse, timeout=timeout, peer=self._member(peer))
+        return await self._ask_member(HASH, {}, HashResponse, timeout, peer)
 
     async def hash_kv(
         self, revision: int = 0, *, timeout: float | Timeout | None = None, peer: str | None = None
@@ -191,8 +197,7 @@ class Maintenance(Group):
 
         Raises Unsupported before etcd 3.5.10, RevisionCompacted, RevisionInFuture.
         """
-        message = {"revision": whole(revision, "revision")}
-        return await self._gateway.ask(HASH_KV, message, HashKVResponse, timeout=timeout, peer=self._member(peer))
+        return await self._ask_member(HASH_KV, {"revision": whole(revision, "revision")}, HashKVResponse, timeout, peer)
 
     async def snapshot(
         self,
@@ -221,24 +226,29 @@ class Maintenance(Group):
                 await save(stream, file, progress)
         return SavedSnapshot(path=target, size=stream.done, sha256=stream.sha256, peer=stream.peer)
 
-    def snapshot_stream(
+    @asynccontextmanager
+    async def snapshot_stream(
         self, *, timeout: float | Timeout | None = None, peer: str | None = None
-    ) -> AbstractAsyncContextManager[SnapshotStream]:
+    ) -> AsyncIterator[SnapshotStream]:
         """As `snapshot`, piece by piece: `async with ... as pieces`, then `async for piece in pieces`."""
-        return open_snapshot(self._gateway, timeout=timeout, peer=self._member(peer))
+        member, left = await self._member(peer, timeout)
+        async with open_snapshot(self._gateway, timeout=left, peer=member) as pieces:
+            yield pieces
 
     async def move_leader(
         self, target_id: int, *, timeout: float | Timeout | None = None, peer: str | None = None
     ) -> Empty:
         """Hand leadership to a member.
 
-        peer: The leader; any other raises ClusterRefused. Without it, a client of several peers first asks which of
-            them leads.
+        peer: The leader; any other raises ClusterRefused. Without it, or with `"any"`, a client of several peers first
+            asks which of them leads.
         timeout: Of each request.
         """
         message = {"targetID": _id(target_id, "target_id")}
-        peer = peer or await self._leading(timeout)
-        return await self._gateway.ask(MOVE_LEADER, message, Empty, timeout=timeout, peer=peer)
+        leader = _picked(peer)
+        if leader is None:
+            leader = await self._leading(timeout)
+        return await self._gateway.ask(MOVE_LEADER, message, Empty, timeout=timeout, peer=leader)
 
     async def downgrade(
         self,
@@ -260,25 +270,44 @@ class Maintenance(Group):
         one_of(action, ("VALIDATE", "ENABLE", "CANCEL"), "action")
         if (action == "CANCEL") == bool(text(version, "version")):
             raise ValueError("version must be given to VALIDATE and ENABLE, and not to CANCEL")
-        message = {"action": action, "version": version}
+        message, peer = {"action": action, "version": version}, _picked(peer)
         effect = Effect.READ if action == "VALIDATE" else Effect.ONCE
         return await self._gateway.ask(DOWNGRADE, message, DowngradeResponse, effect=effect, timeout=timeout, peer=peer)
 
+    async def _ask_member(
+        self, route: Route, message: Wire, kind: type[T], timeout: float | Timeout | None, peer: str | None
+    ) -> T:
+        member, left = await self._member(peer, timeout)
+        return await self._gateway.ask(route, message, kind, timeout=left, peer=member)
+
+    async def _member(
+        self, peer: str | None, timeout: float | Timeout | None
+    ) -> tuple[str | None, float | Timeout | None]:
+        """The member to ask, and the limits that are left for it. Never one that the pool picked unasked."""
+        if peer is not None:
+            return _picked(peer), timeout
+        pool = self._gateway.channel.pool
+        # Here discovery finds the peers. Before, there are none yet, and the second call only would be refused.
+        left = await pool.prepared(timeout)
+        if len(pool.peers) > 1:
+            raise ValueError('peer must name the member that is meant, or be "any": this client knows several')
+        return None, left
+
     async def _leading(self, timeout: float | Timeout | None) -> str | None:
         """The peer that leads; None where there is only one, or members tell addresses that the client does not use."""
-        peers = self._gateway.channel.pool.peers
-        if len(peers) < 2:
+        pool = self._gateway.channel.pool
+        await pool.prepared(timeout)
+        if len(pool.peers) < 2:
             return None
         leader = (await self._gateway.ask(STATUS, {}, Status, timeout=timeout)).leader
         members = (await self._gateway.ask(MEMBER_LIST, {}, MemberList, timeout=timeout)).members
-        urls = {url for member in members if member.id == leader for url in member.client_urls}
-        return next((each.url for each in peers if each.url in urls), None)
+        told = {url for member in members if member.id == leader for url in member.client_urls}
+        return next((each.url for each in pool.peers if each.url in told), None)
 
-    def _member(self, peer: str | None) -> str | None:
-        """The member to ask. Never one that the pool picked behind the caller's back."""
-        if peer is None and len(self._gateway.channel.pool.peers) > 1:
-            raise ValueError('peer must name the member that is meant, or be "any": this client knows several')
-        return None if peer == "any" else peer
+
+def _picked(peer: str | None) -> str | None:
+    """The peer to ask, or None for whichever the pool picks."""
+    return None if peer == ANY else peer
 
 
 def _id(given: int, argument: str) -> int:
