@@ -11,6 +11,7 @@ from attrs import define, field
 from aetcd._transport.timeouts import Timeout
 from aetcd.etcd._values import Change, Node
 from aetcd.etcd._watch import Feed, Watch, WatchStatus
+from aetcd.etcd.v3._arguments import flag
 from aetcd.etcd.v3._codec import Key, key_range, whole
 from aetcd.etcd.v3._frames import create_request
 from aetcd.etcd.v3._models import Event, KeyValue
@@ -117,9 +118,8 @@ def watch_events(
     """See `V3.watch`."""
     first, end = key_range(key, range_end, prefix, from_key)
     since = whole(start_revision, "start_revision") or None
-    for argument, flag in options.items():
-        if not isinstance(flag, bool):
-            raise TypeError(f"{argument} must be True or False, not {flag!r}")
+    for argument, given in options.items():
+        flag(given, argument)
     text = key if isinstance(key, str) else key.decode(errors="backslashreplace")
     name = text if end == b"" else f"{text}..."
     namespace = v3.gateway.namespace
