@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from v3_servers import connected
 
 from aetcd.errors import (
@@ -77,6 +79,23 @@ async def test_hash_kv(v3: V3, server: EtcdServer) -> None:
     else:
         with pytest.raises(Unsupported, match=r"needs etcd 3\.5\.10"):
             await v3.maintenance.hash_kv()
+
+
+async def test_hash_kv_of_a_server_that_has_it() -> None:
+    """None newer than 3.5.1 can be installed: what etcd 3.6's API says that one asks and answers."""
+    asked: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(await request.json())
+        header = {"cluster_id": "1", "member_id": "2", "revision": "9", "raft_term": "2"}
+        return web.json_response({"header": header, "hash": 7, "compact_revision": "3", "hash_revision": "5"})
+
+    app = web.Application()
+    app.router.add_post("/v3/maintenance/hashkv", answer)
+    async with TestServer(app) as server, connected([str(server.make_url(""))], prefix="/v3") as v3:
+        found = await v3.maintenance.hash_kv(5)
+    assert asked == [{"revision": 5}]
+    assert (found.hash, found.compact_revision, found.hash_revision, found.header.revision) == (7, 3, 5, 9)
 
 
 async def test_move_leader(v3: V3) -> None:
