@@ -94,7 +94,12 @@ def test_key_range(arguments: Any, expected: tuple[bytes, bytes]) -> None:
         ((7, None, False, False), TypeError, "key must be str or bytes, not int"),
         ((None, None, False, False), TypeError, "key"),
         (("a", 7, False, False), TypeError, "range_end"),
-        (("\ud800", None, False, False), ValueError, "surrogates"),
+        (("\ud800", None, False, False), ValueError, "^key must be text .* surrogates"),
+        (("a", "\ud800", False, False), ValueError, "^range_end must be text"),
+        (("a", None, "x", False), TypeError, "prefix must be True or False, not 'x'"),
+        (("a", None, 2, False), TypeError, "prefix must be"),
+        (("a", None, None, False), TypeError, "prefix must be"),
+        (("a", None, False, 0), TypeError, "from_key must be"),
     ],
 )
 def test_key_range_refuses(arguments: Any, error: type[Exception], named: str) -> None:
@@ -157,12 +162,43 @@ def test_operations_refuse(operation: Get | Put | Delete, named: str) -> None:
         (Put("a", None), "value"),  # type: ignore[arg-type]
         (Put("a", "v", lease=True), "lease"),
         (Get("a", limit=1.5), "limit"),  # type: ignore[arg-type]
+        (Get("a", sort_by=7), "sort_by"),  # type: ignore[arg-type]
     ],
 )
 def test_operations_refuse_types(operation: Get | Put, named: str) -> None:
     """So does one of a wrong type, with TypeError."""
     with pytest.raises(TypeError, match=named):
         operation.to_wire()
+
+
+OPTIONS = {
+    Get: ("limit", "revision", "min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision"),
+    Put: ("lease",),
+}
+FLAGS = {
+    Get: ("prefix", "from_key", "descending", "keys_only", "count_only", "serializable"),
+    Put: ("prev_kv", "ignore_value", "ignore_lease"),
+    Delete: ("prefix", "from_key", "prev_kv"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "given"),
+    [(kind, name, bad) for kind, names in OPTIONS.items() for name in names for bad in (None, "", 0.0, False, [])]
+    + [(kind, name, bad) for kind, names in FLAGS.items() for name in names for bad in (None, "", 0, 1, "no", [])]
+    + [(Get, "sort_by", []), (Get, "sort_by", False)],
+)
+def test_nothing_bad_is_taken_for_not_given(kind: Any, name: str, given: Any) -> None:
+    """Nor for given: what is false without being 0 or False, and what is true without being True."""
+    arguments = ("a", "") if kind is Put else ("a",)
+    with pytest.raises(TypeError, match=rf"^{name} must be"):
+        kind(*arguments, **{name: given}).to_wire()
+
+
+def test_an_empty_field_is_none_to_sort_by() -> None:
+    """It is not the default."""
+    with pytest.raises(ValueError, match="sort_by must be one of"):
+        Get("a", sort_by="").to_wire()  # type: ignore[arg-type]
 
 
 def test_get_on_the_wire() -> None:

@@ -284,6 +284,10 @@ async def test_bad_input_sends_nothing(here: str) -> None:
             (v3.delete_range(""), "key"),
             (v3.compact(0), "revision"),
             (v3.compact(-1), "revision"),
+            (v3.range("\ud800"), "key"),
+            (v3.put("\ud800", "v"), "key"),
+            (v3.put("a", "\ud800"), "value"),
+            (v3.range("a", sort_by=""), "sort_by"),  # type: ignore[arg-type]
         ):
             with pytest.raises(ValueError, match=named):
                 await call
@@ -292,6 +296,16 @@ async def test_bad_input_sends_nothing(here: str) -> None:
             (v3.put("a", {}), "value"),  # type: ignore[arg-type]
             (v3.put("a", "v", lease=1.0), "lease"),  # type: ignore[arg-type]
             (v3.compact(True), "revision"),
+            (v3.compact(1, physical=1), "physical"),  # type: ignore[arg-type]
+            (v3.range("a", prefix="x"), "prefix"),  # type: ignore[arg-type]
+            (v3.range("a", limit=None), "limit"),  # type: ignore[arg-type]
+            (v3.range("a", sort_by=[]), "sort_by"),  # type: ignore[arg-type]
+            (v3.delete_range("a", prefix=2), "prefix"),  # type: ignore[arg-type]
+            (v3.delete_range("a", prev_kv="x"), "prev_kv"),  # type: ignore[arg-type]
+            (v3.put("a", "v", lease=None), "lease"),  # type: ignore[arg-type]
+            (anext(v3.range_pages("a", prefix="x")), "prefix"),  # type: ignore[arg-type]
+            (anext(v3.range_pages("a", keys_only="x")), "keys_only"),  # type: ignore[arg-type]
+            (anext(v3.range_pages("a", serializable=None)), "serializable"),  # type: ignore[arg-type]
         ):
             with pytest.raises(TypeError, match=named):
                 await call

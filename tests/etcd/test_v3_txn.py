@@ -121,6 +121,9 @@ async def test_compare_a_range(v3: V3, here: str) -> None:
     await v3.put(here + "b", "2")
     assert not await holds(v3, Value(here, prefix=True) == "1")
     assert await holds(v3, Value(here + "a", range_end=here + "b") == "1")
+    # Of other tests' keys too, all of which have been written at least once.
+    assert await holds(v3, Version(here + "a", from_key=True) > 0)
+    assert not await holds(v3, CreateRevision(here + "a", from_key=True) == 0)
 
 
 async def test_all_comparisons_must_hold(v3: V3, here: str) -> None:
@@ -217,6 +220,9 @@ def test_comparison_either_way_round() -> None:
         (lambda: Lease("a") == None, TypeError, "lease"),  # noqa: E711
         (lambda: Value("a") == 1, TypeError, "value"),
         (lambda: Value("a", range_end="b", prefix=True) == "1", ValueError, "only one"),
+        (lambda: Value("a", from_key=True, prefix=True) == "1", ValueError, "only one"),
+        (lambda: Value("a", prefix="x") == "1", TypeError, "prefix"),  # type: ignore[arg-type]
+        (lambda: Value("a") == "\ud800", ValueError, "value"),
     ],
 )
 def test_bad_comparisons(compare: Any, error: type[Exception], named: str) -> None:

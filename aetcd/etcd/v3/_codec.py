@@ -19,6 +19,7 @@ __all__ = [
     "Route",
     "Wire",
     "bytes_of",
+    "flag",
     "gateway_prefix",
     "key_range",
     "positive",
@@ -108,11 +109,14 @@ def prefix_end(prefix: bytes) -> bytes:
 
 
 def bytes_of(given: Key, argument: str) -> bytes:
-    """Text as UTF-8, bytes as they are. Raises TypeError for anything else."""
+    """Text as UTF-8, bytes as they are. Raises TypeError for anything else, ValueError for a lone surrogate."""
     if isinstance(given, bytes):
         return given
     if isinstance(given, str):
-        return given.encode()
+        try:
+            return given.encode()
+        except UnicodeEncodeError as e:
+            raise ValueError(f"{argument} must be text that UTF-8 can hold: {e}") from None
     raise TypeError(f"{argument} must be str or bytes, not {type(given).__name__}")
 
 
@@ -120,14 +124,14 @@ def key_range(key: Key, range_end: Key | None, prefix: bool, from_key: bool) -> 
     """The first key, and the one behind the last: empty for the one key only.
 
     With `prefix` or `from_key` an empty key means the whole key space; alone it raises ValueError, as do two of
-    `range_end`, `prefix` and `from_key` together.
+    `range_end`, `prefix` and `from_key` together. Raises TypeError for what is no key, or no bool.
     """
     first = bytes_of(key, "key")
-    if range_end is None and not prefix and not from_key:
+    if range_end is None and prefix is False and from_key is False:
         if not first:
             raise ValueError("key must not be empty")
         return first, b""
-    if (range_end is not None) + prefix + from_key > 1:
+    if (range_end is not None) + flag(prefix, "prefix") + flag(from_key, "from_key") > 1:
         raise ValueError("only one of range_end, prefix and from_key may be given")
     if range_end is not None:
         end = bytes_of(range_end, "range_end")
@@ -137,6 +141,13 @@ def key_range(key: Key, range_end: Key | None, prefix: bool, from_key: bool) -> 
             raise ValueError("range_end must not be empty")
         return first, end
     return first or EVERYTHING, prefix_end(first) if prefix else EVERYTHING
+
+
+def flag(given: bool, argument: str) -> bool:
+    """True or False. Raises TypeError for anything else: what is merely true, such as "no", may not be meant so."""
+    if given is True or given is False:
+        return given
+    raise TypeError(f"{argument} must be True or False, not {given!r}")
 
 
 def whole(number: int, argument: str) -> int:

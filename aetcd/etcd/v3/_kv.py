@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from aetcd._wire.message import Effect
-from aetcd.etcd.v3._codec import Key, Route, positive
+from aetcd.etcd.v3._codec import Key, Route, flag, positive
 from aetcd.etcd.v3._models import DeleteRangeResponse, Empty, PutResponse, RangeResponse
 from aetcd.etcd.v3._ops import SortBy, delete_wire, put_wire, range_wire
 
@@ -106,8 +106,10 @@ class KV:
         The first page comes even when it is empty. Raises RevisionCompacted where the revision is compacted between two
         pages, and else as `range` does.
         """
-        message = range_wire(key, range_end, prefix, from_key, positive(page_size, "page_size"), revision)
-        message |= {"keys_only": keys_only, "serializable": serializable}
+        limit = positive(page_size, "page_size")
+        message = range_wire(
+            key, range_end, prefix, from_key, limit, revision, keys_only=keys_only, serializable=serializable
+        )
         seen = 0
         while True:
             page = self.gateway.read(await self.gateway.send(RANGE, message, timeout=timeout, peer=peer), RangeResponse)
@@ -175,5 +177,5 @@ class KV:
 
         Raises RevisionCompacted (it was done before), RevisionInFuture, OutcomeUnknown.
         """
-        message = {"revision": positive(revision, "revision"), "physical": physical}
+        message = {"revision": positive(revision, "revision"), "physical": flag(physical, "physical")}
         return self.gateway.read(await self.gateway.send(COMPACT, message, timeout=timeout, peer=peer), Empty)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from aetcd.etcd.v3._codec import Key, Wire, bytes_of, key_range, whole
+from aetcd.etcd.v3._codec import Key, Wire, bytes_of, flag, key_range, whole
 
 __all__ = ["Delete", "Get", "Put", "SortBy", "delete_wire", "put_wire", "range_wire"]
 
@@ -44,30 +44,32 @@ def range_wire(
     message: Wire = {"key": first}
     if end:
         message["range_end"] = end
-    if sort_by is not None or descending:
-        target = _SORT_TARGETS.get(sort_by or "key")
-        if target is None:
-            raise ValueError(f"sort_by must be one of {', '.join(_SORT_TARGETS)}, not {sort_by!r}")
-        message |= {"sort_target": target, "sort_order": "DESCEND" if descending else "ASCEND"}
-    if keys_only:
-        message["keys_only"] = True
-    if count_only:
-        message["count_only"] = True
-    if serializable:
-        message["serializable"] = True
-    if limit:
-        message["limit"] = whole(limit, "limit")
-    if revision:
-        message["revision"] = whole(revision, "revision")
-    if min_mod_revision:
-        message["min_mod_revision"] = whole(min_mod_revision, "min_mod_revision")
-    if max_mod_revision:
-        message["max_mod_revision"] = whole(max_mod_revision, "max_mod_revision")
-    if min_create_revision:
-        message["min_create_revision"] = whole(min_create_revision, "min_create_revision")
-    if max_create_revision:
-        message["max_create_revision"] = whole(max_create_revision, "max_create_revision")
+    if sort_by is not None or descending is not False:
+        order = "DESCEND" if flag(descending, "descending") else "ASCEND"
+        message |= {"sort_target": _sort_target(sort_by), "sort_order": order}
+    for name, wish in (("keys_only", keys_only), ("count_only", count_only), ("serializable", serializable)):
+        if wish is not False:
+            message[name] = flag(wish, name)
+    for name, number in (
+        ("limit", limit),
+        ("revision", revision),
+        ("min_mod_revision", min_mod_revision),
+        ("max_mod_revision", max_mod_revision),
+        ("min_create_revision", min_create_revision),
+        ("max_create_revision", max_create_revision),
+    ):
+        if number or type(number) is not int:  # what is no number but false, such as None, is to be refused too
+            message[name] = whole(number, name)
     return message
+
+
+def _sort_target(sort_by: SortBy | None) -> str:
+    if not isinstance(sort_by, str | None):
+        raise TypeError(f"sort_by must be str, not {type(sort_by).__name__}")
+    target = _SORT_TARGETS.get("key" if sort_by is None else sort_by)
+    if target is None:
+        raise ValueError(f"sort_by must be one of {', '.join(_SORT_TARGETS)}, not {sort_by!r}")
+    return target
 
 
 def put_wire(
@@ -83,18 +85,18 @@ def put_wire(
     if not name:
         raise ValueError("key must not be empty")
     message: Wire = {"key": name, "value": content}
-    if lease:
-        message["lease"] = whole(lease, "lease")
-    if prev_kv:
-        message["prev_kv"] = True
-    if ignore_value:
+    if whole(lease, "lease"):
+        message["lease"] = lease
+    if prev_kv is not False:
+        message["prev_kv"] = flag(prev_kv, "prev_kv")
+    if ignore_value is not False:
+        message["ignore_value"] = flag(ignore_value, "ignore_value")
         if content:
             raise ValueError("value must be empty with ignore_value")
-        message["ignore_value"] = True
-    if ignore_lease:
+    if ignore_lease is not False:
+        message["ignore_lease"] = flag(ignore_lease, "ignore_lease")
         if lease:
             raise ValueError("lease must not be given with ignore_lease")
-        message["ignore_lease"] = True
     return message
 
 
@@ -106,8 +108,8 @@ def delete_wire(
     message: Wire = {"key": first}
     if end:
         message["range_end"] = end
-    if prev_kv:
-        message["prev_kv"] = True
+    if prev_kv is not False:
+        message["prev_kv"] = flag(prev_kv, "prev_kv")
     return message
 
 

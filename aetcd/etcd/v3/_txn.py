@@ -85,6 +85,7 @@ class _Subject:
     key: Key
     range_end: Key | None = field(default=None, kw_only=True)
     prefix: bool = field(default=False, kw_only=True)
+    from_key: bool = field(default=False, kw_only=True)
 
     def __eq__(self, other: object) -> Compare:  # type: ignore[override]
         return self._compare("EQUAL", other)
@@ -101,7 +102,7 @@ class _Subject:
     __hash__ = object.__hash__
 
     def _compare(self, relation: _Relation, other: object) -> Compare:
-        first, end = key_range(self.key, self.range_end, self.prefix, from_key=False)
+        first, end = key_range(self.key, self.range_end, self.prefix, self.from_key)
         return Compare(self.target, relation, self._operand(other), first, end)
 
     def _operand(self, other: Any) -> int | bytes:
