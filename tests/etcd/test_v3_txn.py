@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -162,6 +162,51 @@ async def test_a_value_can_be_committed_again(v3: V3, here: str) -> None:
     assert second.revision == first.revision + 1
 
 
+async def test_a_value_of_any_iterable(v3: V3, here: str) -> None:
+    """What a generator gives is kept, so that it is done each time, and is the same as of a tuple or a list."""
+    txn = Txn(
+        when=(Version(f"{here}{i}") == 0 for i in range(2)),
+        then=(Put(f"{here}{i}", "1") for i in range(3)),
+        otherwise=(Get(f"{here}{i}") for i in range(3)),
+    )
+    same = Txn(when=list(txn.when), then=list(txn.then), otherwise=list(txn.otherwise))
+    assert (txn, hash(txn)) == (same, hash(same))
+    first, second = await v3.commit(txn), await v3.commit(txn)
+    assert (first.succeeded, [type(x) for x in first.results]) == (True, [PutResponse] * 3)
+    assert (second.succeeded, [type(x) for x in second.results]) == (False, [RangeResponse] * 3)
+    assert (await v3.range(here, prefix=True)).count == 3
+
+
+def test_a_value_keeps_what_it_was_given() -> None:
+    """A list that grows afterwards is another matter."""
+    operations = [Put("a", "1")]
+    txn = Txn(then=operations)
+    operations.append(Put("b", "1"))
+    assert txn.then == (Put("a", "1"),)
+
+
+async def test_commit_takes_a_builder(v3: V3, here: str) -> None:
+    """As it is at that moment, as often as it is given; one of another namespace would write elsewhere."""
+    txn = v3.txn().then(Put(here + "a", "1"))
+    first = await v3.commit(txn)
+    second = await v3.commit(txn.then(Put(here + "b", "1")))
+    assert [len(answer.results) for answer in (first, second)] == [1, 2]
+    inner = v3.namespace(here)
+    with pytest.raises(ValueError, match="txn is of another namespace"):
+        await inner.commit(txn)
+    with pytest.raises(ValueError, match="txn is of another namespace"):
+        await v3.commit(inner.txn().then(Put("c", "1")))
+    await v3.namespace(here).commit(inner.txn().then(Put("c", "1")))
+    assert [kv.key for kv in (await v3.range(here, prefix=True)).kvs] == [(here + x).encode() for x in "abc"]
+
+
+@pytest.mark.parametrize("bad", [None, "x", True, [Put("a", "1")]])
+async def test_commit_takes_nothing_else(v3: V3, bad: Any) -> None:
+    """It says what it takes, by the argument's name."""
+    with pytest.raises(TypeError, match=r"^txn must be a Txn, or client\.v3\.txn\(\)"):
+        await v3.commit(bad)
+
+
 async def test_read_only_is_sent_as_a_read(v3: V3, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only reads may go to another peer; what writes in either branch may not."""
     effects: list[str] = []
@@ -231,6 +276,39 @@ def test_bad_comparisons(compare: Any, error: type[Exception], named: str) -> No
         compare()
 
 
+BAD_PARTS: list[tuple[str, Any, str]] = [
+    ("when", True, "a sequence, not bool"),
+    ("when", Value("a") == "1", "a sequence, not Compare"),
+    ("when", [True], "comparisons .*, not bool"),
+    ("when", [Put("a", "1")], "comparisons .*, not Put"),
+    ("then", Put("a", "1"), "a sequence, not Put"),
+    ("then", None, "a sequence, not NoneType"),
+    ("then", "put", "Put, Get, Delete and Txn, not str"),
+    ("then", [Value("a") == "1"], "Put, Get, Delete and Txn, not Compare"),
+    ("then", [[Put("a", "1")]], "Put, Get, Delete and Txn, not list"),
+    ("otherwise", Txn(), "a sequence, not Txn"),
+    ("otherwise", ["x"], "Put, Get, Delete and Txn, not str"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "told"), BAD_PARTS)
+def test_bad_values(name: str, given: Any, told: str) -> None:
+    """A transaction that cannot be is refused where it is made, by the argument's name."""
+    with pytest.raises(TypeError, match=rf"^{name} (takes|must be) {told}$"):
+        Txn(**{name: given})
+
+
+def test_an_error_of_the_generator_itself_is_passed_on() -> None:
+    """It is not taken for a wrong argument."""
+
+    def operations() -> Iterator[Put]:
+        yield Put("a", "1")
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match=r"^mine$"):
+        Txn(then=operations())
+
+
 async def test_bad_operations(v3: V3) -> None:
     """What is none, and what has a bad field; nothing is sent."""
     with pytest.raises(TypeError, match=r"when\(\)"):
@@ -241,3 +319,14 @@ async def test_bad_operations(v3: V3) -> None:
         v3.txn().otherwise(Value("a") == "1")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="key"):
         await v3.txn().then(Put("", "1"))
+    with pytest.raises(TypeError, match=r"^then\(\) takes Put, Get, Delete and Txn, not list$"):
+        v3.txn().then([Put("a", "secret")])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^then\(\) takes .*, not TxnBuilder: give its build\(\)$"):
+        v3.txn().then(v3.txn())  # type: ignore[arg-type]
+
+
+async def test_repr(v3: V3) -> None:
+    """How much it holds, and where; no values."""
+    txn = v3.txn().when(Value("a") == "secret").then(Put("a", "secret"), Get("b"))
+    assert repr(txn) == "<TxnBuilder when=1 then=2 otherwise=0>"
+    assert repr(v3.namespace("n/").txn()) == "<TxnBuilder below b'n/' when=0 then=0 otherwise=0>"

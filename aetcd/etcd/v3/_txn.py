@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import msgspec
 from attrs import define, field, frozen
@@ -24,6 +24,7 @@ from aetcd.etcd.v3._ops import Delete, Get, Put
 if TYPE_CHECKING:
     from aetcd._transport.timeouts import Timeout
     from aetcd.etcd.v3._gateway import Gateway
+    from aetcd.etcd.v3._namespace import Namespace
 
 __all__ = [
     "TXN",
@@ -42,6 +43,8 @@ __all__ = [
 
 # A transaction that writes; one that only reads is sent as READ.
 TXN = Route(operation="v3 txn", path="/kv/txn", effect=Effect.ONCE, guarded=True)
+
+T = TypeVar("T")
 
 _Relation = Literal["EQUAL", "NOT_EQUAL", "GREATER", "LESS"]
 
@@ -142,17 +145,35 @@ class Lease(_Subject):
     target = "lease"
 
 
-class Txn(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction as a value, and as an operation within another.
+# A converter each, so that an error names the argument.
+
+
+def _when(given: Iterable[Compare]) -> tuple[Compare, ...]:
+    return _compares("when", given)
+
+
+def _then(given: Iterable[Operation]) -> tuple[Operation, ...]:
+    return _operations("then", given)
+
+
+def _otherwise(given: Iterable[Operation]) -> tuple[Operation, ...]:
+    return _operations("otherwise", given)
+
+
+@frozen(kw_only=True)
+class Txn:
+    """A transaction as a value, and as an operation within another. Whatever each was given as, it is a tuple.
 
     when: All must hold.
     then: Done in order if they do.
     otherwise: Done in order if they do not.
+
+    Raises TypeError for what is no comparison or no operation. The fields of operations are checked at sending.
     """
 
-    when: Sequence[Compare] = ()
-    then: Sequence[Operation] = ()
-    otherwise: Sequence[Operation] = ()
+    when: tuple[Compare, ...] = field(default=(), converter=_when)
+    then: tuple[Operation, ...] = field(default=(), converter=_then)
+    otherwise: tuple[Operation, ...] = field(default=(), converter=_otherwise)
 
     @property
     def reads_only(self) -> bool:
@@ -179,6 +200,33 @@ class Txn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Operation: TypeAlias = Put | Get | Delete | Txn
+
+
+def _compares(name: str, given: Iterable[Compare]) -> tuple[Compare, ...]:
+    compares = _members(name, given)
+    for compare in compares:
+        if not isinstance(compare, Compare):
+            raise TypeError(f"{name} takes comparisons such as Value(key) == value, not {_kind(compare)}")
+    return compares
+
+
+def _operations(name: str, given: Iterable[Operation]) -> tuple[Operation, ...]:
+    operations = _members(name, given)
+    for operation in operations:
+        if not isinstance(operation, Operation):
+            raise TypeError(f"{name} takes Put, Get, Delete and Txn, not {_kind(operation)}")
+    return operations
+
+
+def _members(name: str, given: Iterable[T]) -> tuple[T, ...]:
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a sequence, not {_kind(given)}")
+    return tuple(given)
+
+
+def _kind(given: object) -> str:
+    # Its type and not itself: values may be long, or secret.
+    return "TxnBuilder: give its build()" if isinstance(given, TxnBuilder) else type(given).__name__
 
 
 class TxnResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,7 +271,7 @@ def _answer(told: ResponseOp) -> Answer:
 
 async def commit(
     gateway: Gateway,
-    txn: Txn,
+    txn: Txn | TxnBuilder,
     *,
     repeatable: bool = False,
     timeout: float | Timeout | None = None,
@@ -231,11 +279,23 @@ async def commit(
 ) -> TxnResult:
     """Send a transaction.
 
+    txn: A builder is sent as it is now.
     repeatable: It compares with what no second sending finds again, so that it may be sent twice.
     """
+    txn = _as_value(txn, gateway)
     effect = Effect.READ if txn.reads_only else Effect.REPEATABLE if repeatable else Effect.ONCE
     response = await gateway.exchange(TXN, txn.body(), effect=effect, timeout=timeout, peer=peer)
     return read_result(gateway.read(response.body, TxnResponse), response.peer)
+
+
+def _as_value(txn: Txn | TxnBuilder, gateway: Gateway) -> Txn:
+    if isinstance(txn, Txn):
+        return txn
+    if not isinstance(txn, TxnBuilder):
+        raise TypeError(f"txn must be a Txn, or client.v3.txn() with what it shall do, not {_kind(txn)}")
+    if txn.namespace != gateway.namespace:
+        raise ValueError("txn is of another namespace, whose keys it would not have: commit it there, or its build()")
+    return txn.build()
 
 
 @define(eq=False)
@@ -253,31 +313,33 @@ class TxnBuilder:
     _otherwise: list[Operation] = field(factory=list, init=False)
 
     @property
+    def namespace(self) -> Namespace:
+        """Where its keys stand."""
+        return self._gateway.namespace
+
+    @property
     def namespaced(self) -> bool:
         """Whether its keys stand below the prefix of a `V3.namespace`."""
-        return bool(self._gateway.namespace.prefix)
+        return bool(self.namespace.prefix)
 
     def when(self, *compares: Compare) -> TxnBuilder:
         """Comparisons that must all hold; without any the transaction succeeds."""
-        for compare in compares:
-            if not isinstance(compare, Compare):
-                raise TypeError(f"when() takes comparisons such as Value(key) == value, not {compare!r}")
-        self._when += compares
+        self._when += _compares("when()", compares)
         return self
 
     def then(self, *operations: Operation) -> TxnBuilder:
         """What is done, in order, if every comparison holds."""
-        self._then += _checked("then", operations)
+        self._then += _operations("then()", operations)
         return self
 
     def otherwise(self, *operations: Operation) -> TxnBuilder:
         """What is done, in order, if one does not."""
-        self._otherwise += _checked("otherwise", operations)
+        self._otherwise += _operations("otherwise()", operations)
         return self
 
     def build(self) -> Txn:
         """The transaction as a value, to be kept or to stand within another."""
-        return Txn(when=tuple(self._when), then=tuple(self._then), otherwise=tuple(self._otherwise))
+        return Txn(when=self._when, then=self._then, otherwise=self._otherwise)
 
     async def commit(self, *, timeout: float | Timeout | None = None, peer: str | None = None) -> TxnResult:
         """Send it.
@@ -290,9 +352,8 @@ class TxnBuilder:
     def __await__(self) -> Generator[Any, None, TxnResult]:
         return self.commit().__await__()
 
-
-def _checked(name: str, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
-    for operation in operations:
-        if not isinstance(operation, Put | Get | Delete | Txn):
-            raise TypeError(f"{name}() takes Put, Get, Delete and Txn, not {operation!r}")
-    return operations
+    def __repr__(self) -> str:
+        # Counted: values may be long, or secret.
+        below = f" below {self.namespace.prefix!r}" if self.namespaced else ""
+        counts = f"when={len(self._when)} then={len(self._then)} otherwise={len(self._otherwise)}"
+        return f"<TxnBuilder{below} {counts}>"
