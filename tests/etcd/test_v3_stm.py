@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -256,8 +258,73 @@ async def test_bad_input(v3: V3, prefix: str) -> None:
                 call()
         with pytest.raises(TypeError, match="key"):
             await txn.get(1)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="lease"):
+            txn.put(prefix, "1", lease=None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="attempts"):
         v3.stm(attempts=0)
+    with pytest.raises(ValueError, match="timeout"):
+        v3.stm(timeout=-1)
+    with pytest.raises(TypeError, match="timeout"):
+        v3.stm(timeout="1")  # type: ignore[arg-type]
+
+
+def plain(txn: Transaction) -> None:
+    """Would be over before anything was read."""
+
+
+async def gives(txn: Transaction) -> str:
+    return "done"
+
+
+async def generates(txn: Transaction) -> AsyncIterator[int]:
+    yield 1
+
+
+class Giver:
+    async def __call__(self, txn: Transaction) -> str:
+        return await gives(txn)
+
+
+@wraps(gives)
+def handed_on(txn: Transaction) -> Any:
+    return gives(txn)
+
+
+@wraps(plain)
+async def made_async(txn: Transaction) -> str:
+    return await gives(txn)
+
+
+@pytest.mark.parametrize("function", [plain, generates, lambda txn: None, "x", Giver])
+async def test_decorating_what_is_not_async(v3: V3, function: Any) -> None:
+    """It is told where it is decorated, and not when it is called."""
+    with pytest.raises(TypeError, match=r"^function must be an async def, not"):
+        v3.stm()(function)
+
+
+@pytest.mark.parametrize("function", [gives, Giver(), partial(gives), handed_on, made_async])
+async def test_decorating_what_is_async(v3: V3, function: Any) -> None:
+    """By itself, or by what is around or within it."""
+    assert await v3.stm()(function)() == "done"
+
+
+async def test_running_what_is_not_async(v3: V3, prefix: str) -> None:
+    """Whatever gives an awaitable can be run; for other nothing is written."""
+    assert await v3.stm().run(handed_on) == "done"
+    with pytest.raises(TypeError, match=r"^function must be async: it gave NoneType"):
+        await v3.stm().run(lambda txn: txn.put(prefix + "a", "1"))  # type: ignore[arg-type,return-value]
+    assert await value(v3, prefix + "a") is None
+
+
+async def test_repr(v3: V3, prefix: str) -> None:
+    """How far it is; no keys and values."""
+    assert repr(v3.stm(attempts=3, timeout=2)) == "<STM attempts=3 timeout=2>"
+    async with v3.stm() as txn:
+        assert repr(txn) == "<Transaction read=0 written=0>"
+        await txn.get(prefix + "a")
+        txn.put(prefix + "b", "secret")
+        assert re.fullmatch(r"<Transaction at revision \d+ read=1 written=1>", repr(txn))
+    assert repr(txn) == f"<Transaction, over at revision {txn.revision} read=1 written=1>"
 
 
 async def test_too_large(v3: V3, prefix: str) -> None:

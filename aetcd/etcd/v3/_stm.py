@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from attrs import define, field
 
 from aetcd._routing.retry import full_jitter
-from aetcd._transport.timeouts import Budget
+from aetcd._transport.timeouts import Budget, Timeout
 from aetcd.errors import AetcdError, CompareFailed, RevisionCompacted
 from aetcd.etcd.v3._codec import Key, bytes_of, positive
 from aetcd.etcd.v3._kv import RANGE
@@ -21,7 +22,6 @@ from aetcd.etcd.v3._ops import Delete, Put, put_wire, range_wire
 from aetcd.etcd.v3._txn import Compare, ModRevision, Txn, commit
 
 if TYPE_CHECKING:
-    from aetcd._transport.timeouts import Timeout
     from aetcd.etcd.v3._gateway import Gateway
 
 __all__ = ["ATTEMPTS", "STM", "Transaction"]
@@ -116,6 +116,12 @@ class Transaction:
         """Drop it: nothing is written."""
         self._over = True
 
+    def __repr__(self) -> str:
+        # Counted: keys and values may be long, or secret.
+        over, revision = ", over" if self._over else "", self.revision or self._snapshot
+        at = f" at revision {revision}" if revision else ""
+        return f"<Transaction{over}{at} read={len(self._seen)} written={len(self._writes)}>"
+
     def _conditions(self) -> tuple[Compare, ...]:
         read = [ModRevision(name) == (0 if kv is None else kv.mod_revision) for name, kv in self._seen.items()]
         # A key that it writes without having read it: whoever was first since the snapshot wins.
@@ -148,6 +154,8 @@ class STM:
 
     def __attrs_post_init__(self) -> None:
         positive(self.attempts, "attempts")
+        if self.timeout is not None:
+            Timeout.of(self.timeout)  # so that a bad one is told here, and not in the block
 
     async def __aenter__(self) -> Transaction:
         if self._open is not None:
@@ -164,7 +172,12 @@ class STM:
         self._open.end()
 
     def __call__(self, function: Callable[Concatenate[Transaction, P], Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-        """The function, run as a transaction whenever it is called: it gets a `Transaction` first."""
+        """The function, run as a transaction whenever it is called: it gets a `Transaction` first.
+
+        Raises TypeError where it is no `async def`, be it behind decorators.
+        """
+        if not _is_async(function):
+            raise TypeError(f"function must be an async def, not {function!r}")
 
         @wraps(function)
         async def transacted(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -178,14 +191,14 @@ class STM:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """What the function gives, once it was applied."""
+        """What the function gives, once it was applied. Raises TypeError where that cannot be awaited."""
         budget = self._budget()
         attempt = 0
         while True:
             attempt += 1
             txn = Transaction(self._gateway, budget)
             try:
-                result = await function(txn, *args, **kwargs)
+                result = await _awaitable(function(txn, *args, **kwargs))
                 await txn.commit()
             except AetcdError as e:
                 pause = full_jitter(self.random, base=SHORTEST, cap=LONGEST, doublings=attempt - 1)
@@ -201,3 +214,18 @@ class STM:
     def _budget(self) -> Budget:
         limits = self._gateway.channel.pool.timeout if self.timeout is None else self.timeout
         return Budget(limits, asyncio.get_running_loop().time)
+
+    def __repr__(self) -> str:
+        return f"<STM attempts={self.attempts} timeout={self.timeout}>"
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    # A decorator's wrapper may be async where what it wraps is not, or only hand on what an async one gives.
+    kinds = (function, inspect.unwrap(function), type(function).__call__)
+    return any(map(inspect.iscoroutinefunction, kinds))
+
+
+def _awaitable(given: Awaitable[R]) -> Awaitable[R]:
+    if not inspect.isawaitable(given):
+        raise TypeError(f"function must be async: it gave {type(given).__name__}, which cannot be awaited")
+    return given
