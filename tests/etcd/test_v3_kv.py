@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from v3_servers import connected
 
 from aetcd.errors import (
+    ConnectFailed,
     KeyNotFound,
     LeaseNotFound,
     RequestTooLarge,
@@ -16,7 +19,7 @@ from aetcd.errors import (
     ServerError,
 )
 from aetcd.etcd.v3 import V3, KeyValue
-from aetcd.testing import EtcdServer
+from aetcd.testing import EtcdCluster, EtcdServer, TCPProxy
 
 
 @pytest.fixture
@@ -255,6 +258,156 @@ async def test_pages_of_nothing_and_of_the_past(v3: V3, here: str) -> None:
     assert [keys(page.kvs, here) for page in pages] == [["a"], ["b"]]
     with pytest.raises(ValueError, match="page_size"):
         await anext(v3.range_pages(here, page_size=0))
+
+
+async def test_pages_compacted_in_between(v3: V3, here: str) -> None:
+    """The reader is told, and gets no page of another revision."""
+    for serializable in (False, True):
+        for i in range(3):
+            await v3.put(f"{here}{i}", "1")
+        pages = v3.range_pages(here, prefix=True, page_size=1, serializable=serializable)
+        assert keys((await anext(pages)).kvs, here) == ["0"]
+        await v3.put(here + "1", "2")
+        await v3.compact((await v3.put(here + "1", "3")).header.revision)
+        with pytest.raises(RevisionCompacted):
+            await anext(pages)
+
+
+async def test_pages_within_bounds(v3: V3, here: str) -> None:
+    """As `range` with the same ones gives it; `count` ignores them, and is the whole range's on each page."""
+    for name in "abcdefg":
+        await v3.put(here + name, "1")
+    first = (await v3.put(here + "b", "2")).header.revision
+    for name in "eg":
+        last = (await v3.put(here + name, "2")).header.revision
+    for bounds in (
+        {"min_mod_revision": first},
+        {"max_mod_revision": last - 1},
+        {"min_create_revision": first - 4},
+        {"max_create_revision": first - 4},
+        {"min_mod_revision": first, "max_create_revision": first - 3},
+    ):
+        whole = await v3.range(here, prefix=True, **bounds)
+        pages = [page async for page in v3.range_pages(here, prefix=True, page_size=1, **bounds)]
+        assert [kv for page in pages for kv in page.kvs] == list(whole.kvs)
+        assert [page.count for page in pages] == [7] * len(whole.kvs)
+        assert 1 < len(whole.kvs) < 7
+
+
+async def fill(v3: V3, here: str, count: int, *peers: str) -> list[str]:
+    """The names of keys that all members have: of servers by themselves, in each of them."""
+    names = [f"{i}" for i in range(count)]
+    for peer in peers or (None,):
+        for name in names:
+            await v3.put(here + name, "1", peer=peer)
+    for known in v3.gateway.channel.pool.peers:
+        await v3.range(here, peer=known.url)  # a member catches up before it answers this
+    return names
+
+
+async def test_local_pages_stay_with_a_member(cluster: EtcdCluster, here: str) -> None:
+    """With the one that gave the first, for another may not have its revision yet; without `serializable` any will."""
+    async with connected(cluster.peers) as v3:
+        names = await fill(v3, here, 6)
+        written = 0
+
+        async def write() -> None:
+            nonlocal written
+            while True:
+                await v3.put(here + "0", "2")
+                written += 1
+
+        writer = asyncio.ensure_future(write())
+        try:
+            for _ in range(50):
+                pages = [page async for page in v3.range_pages(here, prefix=True, page_size=2, serializable=True)]
+                assert [name for page in pages for name in keys(page.kvs, here)] == names
+                assert len({page.header.member_id for page in pages}) == 1
+        finally:
+            writer.cancel()
+            await asyncio.wait([writer])
+        assert written > 50
+        pages = [page async for page in v3.range_pages(here, prefix=True, page_size=2)]
+        assert len({page.header.member_id for page in pages}) == 3
+
+
+def cut_off(proxy: TCPProxy) -> None:
+    proxy.refuse()
+    proxy.cut()
+
+
+@pytest.mark.parametrize("fault", [cut_off, TCPProxy.stall])
+async def test_local_pages_go_on_at_another_member(cluster: EtcdCluster, here: str, fault: Any) -> None:
+    """Where the one that gave the first answers no more, and then at that one; within the time of a page."""
+    async with AsyncExitStack() as stack:
+        proxies = [await stack.enter_async_context(TCPProxy(peer)) for peer in cluster.peers]
+        v3 = await stack.enter_async_context(connected([proxy.url for proxy in proxies], timeout=3))
+        ids = [(await v3.maintenance.status(peer=proxy.url)).header.member_id for proxy in proxies]
+        names = await fill(v3, here, 4)
+        pages = v3.range_pages(here, prefix=True, page_size=1, serializable=True)
+        first = await anext(pages)
+        fault(proxies[ids.index(first.header.member_id)])
+        others = [page async for page in pages]
+        assert [name for page in (first, *others) for name in keys(page.kvs, here)] == names
+        assert len({page.header.member_id for page in others} | {first.header.member_id}) == 2
+
+
+async def test_pages_of_a_named_peer(cluster: EtcdCluster, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Are of that one only, which is asked for each once."""
+    async with TCPProxy(cluster.peers[0]) as proxy, connected(cluster.peers) as v3:
+        await fill(v3, here, 3)
+        pages = v3.range_pages(here, prefix=True, page_size=1, serializable=True, peer=proxy.url)
+        seen = {(await anext(pages)).header.member_id, (await anext(pages)).header.member_id}
+        assert seen == {(await v3.maintenance.status(peer=proxy.url)).header.member_id}
+        asked: list[Any] = []
+        send = type(v3.gateway.channel).send
+
+        async def spy(self: Any, request: Any, **options: Any) -> Any:
+            asked.append(options["peer"])
+            return await send(self, request, **options)
+
+        monkeypatch.setattr(type(v3.gateway.channel), "send", spy)
+        cut_off(proxy)
+        with pytest.raises(ConnectFailed):
+            await anext(pages)
+        assert asked == [proxy.url]
+
+
+@pytest.mark.parametrize("catches_up", [True, False])
+async def test_local_pages_at_a_member_that_is_behind(
+    here: str, catches_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for a linearizable page, before which a member catches up, and then for its own copy again.
+
+    Two servers by themselves play the members, one with fewer writes, for a member of a cluster is not behind for long.
+    """
+    async with EtcdServer() as ahead, EtcdServer() as behind, TCPProxy(ahead.url) as proxy:
+        async with connected([proxy.url, behind.url], prefix="/v3") as v3:
+            names = await fill(v3, here, 4, proxy.url, behind.url)
+            await v3.put(here + "0", "2", peer=proxy.url)
+            local: list[bool] = []
+            send = type(v3.gateway.channel).send
+
+            async def spy(self: Any, request: Any, **options: Any) -> Any:
+                if request.path.endswith("/range"):
+                    local.append(b"serializable" in request.body)
+                    if catches_up and not local[-1]:
+                        await v3.put(here + "0", "2", peer=behind.url)
+                return await send(self, request, **options)
+
+            monkeypatch.setattr(type(v3.gateway.channel), "send", spy)
+            pages = v3.range_pages(here, prefix=True, page_size=1, serializable=True)
+            read = keys((await anext(pages)).kvs, here)
+            cut_off(proxy)
+            if catches_up:
+                read += [name async for page in pages for name in keys(page.kvs, here)]
+                assert read == names
+                # The first page; then the lost member, the other's own copy, what is agreed on, and that copy twice.
+                assert local == [True, True, True, False, True, True]
+            else:
+                with pytest.raises(RevisionInFuture):
+                    await anext(pages)
+                assert local == [True, True, True, False]
 
 
 async def test_compact(v3: V3, here: str) -> None:

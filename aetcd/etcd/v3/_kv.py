@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from aetcd._wire.message import Effect
 from aetcd.etcd.v3._codec import Key, Route, flag, positive
 from aetcd.etcd.v3._models import DeleteRangeResponse, Empty, PutResponse, RangeResponse
 from aetcd.etcd.v3._ops import SortBy, delete_wire, put_wire, range_wire
+from aetcd.etcd.v3._pages import Pages
 
 if TYPE_CHECKING:
     from aetcd._transport.timeouts import Timeout
@@ -95,31 +94,44 @@ class KV:
         revision: int = 0,
         keys_only: bool = False,
         serializable: bool = False,
+        min_mod_revision: int = 0,
+        max_mod_revision: int = 0,
+        min_create_revision: int = 0,
+        max_create_revision: int = 0,
         timeout: float | Timeout | None = None,
         peer: str | None = None,
     ) -> AsyncIterator[RangeResponse]:
         """Read a range of any size page by page, in order of key, all of one revision: that of the first page.
 
         revision: Reads the past; 0 is the present at the first page.
+        serializable: All pages are the copy of the peer that gives the first, as long as it answers; then of another,
+            which may need a quorum to catch up.
+        min_mod_revision: As in `range`; with a bound, the server looks at all that is left of the range for each page.
         timeout: Of each page.
 
-        The first page comes even when it is empty. Raises RevisionCompacted where the revision is compacted between two
-        pages, and else as `range` does.
+        The first page comes even when it is empty, and `count` is the whole range's on each. Raises RevisionCompacted
+        where the revision is compacted between two pages, and else as `range` does.
         """
-        limit = positive(page_size, "page_size")
         message = range_wire(
-            key, range_end, prefix, from_key, limit, revision, keys_only=keys_only, serializable=serializable
+            key,
+            range_end,
+            prefix,
+            from_key,
+            positive(page_size, "page_size"),
+            revision,
+            keys_only=keys_only,
+            serializable=serializable,
+            min_mod_revision=min_mod_revision,
+            max_mod_revision=max_mod_revision,
+            min_create_revision=min_create_revision,
+            max_create_revision=max_create_revision,
         )
-        seen = 0
-        while True:
-            page = self.gateway.read(await self.gateway.send(RANGE, message, timeout=timeout, peer=peer), RangeResponse)
-            # The server counts from the page's first key on: give the whole range's count on each page.
-            yield replace(page, count=page.count + seen)
-            if not page.more:
-                return
-            seen += len(page.kvs)
-            message["key"] = page.kvs[-1].key + b"\0"
-            message["revision"] = message.get("revision") or page.header.revision
+        pages = Pages(self.gateway, RANGE, message, timeout, peer)
+        more = True
+        while more:
+            page = await pages.next()
+            more = page.more
+            yield page
 
     async def put(
         self,
