@@ -202,8 +202,10 @@ class V3(KV):
         """A transaction to be gathered, and sent by awaiting it."""
         return TxnBuilder(self.gateway)
 
-    async def commit(self, txn: Txn, *, timeout: float | Timeout | None = None, peer: str | None = None) -> TxnResult:
-        """Send a transaction that was made as a value. Raises as `TxnBuilder.commit` does."""
+    async def commit(
+        self, txn: Txn | TxnBuilder, *, timeout: float | Timeout | None = None, peer: str | None = None
+    ) -> TxnResult:
+        """Send a transaction: a value, or a builder as it is now. Raises as `TxnBuilder.commit` does."""
         return await commit(self.gateway, txn, timeout=timeout, peer=peer)
 
     def watch(

@@ -11,6 +11,7 @@ import msgspec
 from aetcd._wire.decode import encode
 from aetcd._wire.message import Effect, Request, Response
 from aetcd.errors import Unsupported
+from aetcd.etcd.v3._arguments import flag
 from aetcd.etcd.v3._errors import error_of, fault_of, judge
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "Route",
     "Wire",
     "bytes_of",
-    "flag",
     "gateway_prefix",
     "key_range",
     "positive",
@@ -141,13 +141,6 @@ def key_range(key: Key, range_end: Key | None, prefix: bool, from_key: bool) -> 
             raise ValueError("range_end must not be empty")
         return first, end
     return first or EVERYTHING, prefix_end(first) if prefix else EVERYTHING
-
-
-def flag(given: bool, argument: str) -> bool:
-    """True or False. Raises TypeError for anything else: what is merely true, such as "no", may not be meant so."""
-    if given is True or given is False:
-        return given
-    raise TypeError(f"{argument} must be True or False, not {given!r}")
 
 
 def whole(number: int, argument: str) -> int:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from aetcd._wire.message import Effect
-from aetcd.etcd.v3._codec import Key, Route, flag, positive
+from aetcd.etcd.v3._arguments import flag
+from aetcd.etcd.v3._codec import Key, Route, positive
 from aetcd.etcd.v3._models import DeleteRangeResponse, Empty, PutResponse, RangeResponse
 from aetcd.etcd.v3._ops import SortBy, delete_wire, put_wire, range_wire
 from aetcd.etcd.v3._pages import Pages

@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from aetcd.etcd.v3._codec import Key, Wire, bytes_of, flag, key_range, whole
+from aetcd.etcd.v3._arguments import flag
+from aetcd.etcd.v3._codec import Key, Wire, bytes_of, key_range, whole
 
 __all__ = ["Delete", "Get", "Put", "SortBy", "delete_wire", "put_wire", "range_wire"]
 

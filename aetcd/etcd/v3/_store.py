@@ -19,7 +19,7 @@ from aetcd.etcd.v3._keyspace import V3KeySpace
 from aetcd.etcd.v3._models import KeyValue, RangeResponse
 from aetcd.etcd.v3._ops import Delete, Get, Put
 from aetcd.etcd.v3._session import lease_of
-from aetcd.etcd.v3._txn import CreateRevision, Txn, TxnBuilder, TxnResult, commit
+from aetcd.etcd.v3._txn import CreateRevision, Txn, TxnBuilder, TxnResult, commit, value_of
 
 __all__ = ["V3Store"]
 
@@ -103,12 +103,8 @@ class V3Store:
 
     async def guarded(self, entry: Owned, txn: Any) -> TxnResult:
         """A transaction within another that compares, so that its own comparisons stay its own."""
-        if isinstance(txn, TxnBuilder) and txn.namespaced:
-            raise ValueError("txn: one of client.v3.txn() is needed, not of a namespace, whose keys it would not have")
-        inner = txn.build() if isinstance(txn, TxnBuilder) else txn
-        if not isinstance(inner, Txn):
-            raise TypeError(f"txn must be a Txn, or client.v3.txn() with what it shall do, not {txn!r}")
         name = self.space.server_key(entry.key)
+        inner = value_of(txn, self.space.v3.gateway)
         outer = Txn(when=(CreateRevision(name) == entry.created_revision,), then=(inner,))
         answer = await commit(self.space.v3.gateway, outer)
         if not answer.succeeded:

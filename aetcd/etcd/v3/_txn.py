@@ -39,6 +39,7 @@ __all__ = [
     "Value",
     "Version",
     "commit",
+    "value_of",
 ]
 
 # A transaction that writes; one that only reads is sent as READ.
@@ -282,13 +283,14 @@ async def commit(
     txn: A builder is sent as it is now.
     repeatable: It compares with what no second sending finds again, so that it may be sent twice.
     """
-    txn = _as_value(txn, gateway)
+    txn = value_of(txn, gateway)
     effect = Effect.READ if txn.reads_only else Effect.REPEATABLE if repeatable else Effect.ONCE
     response = await gateway.exchange(TXN, txn.body(), effect=effect, timeout=timeout, peer=peer)
     return read_result(gateway.read(response.body, TxnResponse), response.peer)
 
 
-def _as_value(txn: Txn | TxnBuilder, gateway: Gateway) -> Txn:
+def value_of(txn: Txn | TxnBuilder, gateway: Gateway) -> Txn:
+    """What a user gave as a transaction. Raises TypeError for what is none, ValueError for another namespace's."""
     if isinstance(txn, Txn):
         return txn
     if not isinstance(txn, TxnBuilder):
@@ -316,11 +318,6 @@ class TxnBuilder:
     def namespace(self) -> Namespace:
         """Where its keys stand."""
         return self._gateway.namespace
-
-    @property
-    def namespaced(self) -> bool:
-        """Whether its keys stand below the prefix of a `V3.namespace`."""
-        return bool(self.namespace.prefix)
 
     def when(self, *compares: Compare) -> TxnBuilder:
         """Comparisons that must all hold; without any the transaction succeeds."""
@@ -354,6 +351,6 @@ class TxnBuilder:
 
     def __repr__(self) -> str:
         # Counted: values may be long, or secret.
-        below = f" below {self.namespace.prefix!r}" if self.namespaced else ""
+        below = f" below {self.namespace.prefix!r}" if self.namespace.prefix else ""
         counts = f"when={len(self._when)} then={len(self._then)} otherwise={len(self._otherwise)}"
         return f"<TxnBuilder{below} {counts}>"
