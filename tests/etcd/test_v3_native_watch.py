@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from v3_servers import connected
 
 import aetcd
 from aetcd.errors import AetcdError, HistoryLost, RequestTimeout, WatchError
-from aetcd.etcd.v3 import V3, Event, EventWatch, Put
+from aetcd.etcd.v3 import V3, Event, EventWatch, Put, _mux, _watch
+from aetcd.etcd.v3._frames import WatchFrame, decode_frames
 from aetcd.testing import EtcdCluster, EtcdServer, TCPProxy
 
 
@@ -126,9 +129,9 @@ async def test_start_revision(v3: V3, prefix: str) -> None:
 
 
 async def test_batches(v3: V3, prefix: str) -> None:
-    """All of one revision together, however large: fragments are joined."""
+    """All of one revision together."""
     async with v3.watch(prefix, prefix=True) as events:
-        await v3.txn().then(*(Put(f"{prefix}{i}", b"x" * 10_000) for i in range(100)))
+        await v3.txn().then(*(Put(f"{prefix}{i}", "x") for i in range(100)))
         await v3.put(prefix + "last", "1")
         batches: list[Any] = []
         async with asyncio.timeout(10):
@@ -138,6 +141,72 @@ async def test_batches(v3: V3, prefix: str) -> None:
                     break
     assert [len(batch) for batch in batches] == [100, 1]
     assert len({event.kv.mod_revision for event in batches[0]}) == 1
+
+
+@pytest.fixture
+def frames(monkeypatch: pytest.MonkeyPatch) -> list[WatchFrame]:
+    """The frames with events that the client has read from its streams, as it read them."""
+    read: list[WatchFrame] = []
+
+    def reading(*given: Any, **named: Any) -> Iterator[WatchFrame]:
+        for frame in decode_frames(*given, **named):
+            if frame.events:
+                read.append(frame)
+            yield frame
+
+    for reader in (_mux, _watch):
+        monkeypatch.setattr(reader, "decode_frames", reading)
+    return read
+
+
+def cuts(frames: list[WatchFrame]) -> list[int]:
+    """The revisions within which the server has cut."""
+    ends = [(one, one.events[-1].kv.mod_revision, two.events[0].kv.mod_revision) for one, two in pairwise(frames)]
+    return [last for frame, last, following in ends if frame.fragment and last == following]
+
+
+async def three_large_revisions(v3: V3, prefix: str) -> list[int]:
+    """Of 1.4 MB each, the most that a request may write; a frame is cut behind 2 MB (both etcd's defaults)."""
+    revisions = []
+    for part in "abc":
+        answer = await v3.txn().then(*(Put(f"{prefix}{part}{i:02}", part * 14_000) for i in range(100)))
+        revisions.append(answer.revision)
+    return revisions
+
+
+async def test_a_revision_in_fragments(v3: V3, prefix: str, frames: list[WatchFrame]) -> None:
+    """It is told as one batch, in order, and with all that belongs to it."""
+    await three_large_revisions(v3, prefix)
+    async with v3.watch(prefix, prefix=True, prev_kv=True) as events, aclosing(events.batches()) as batches:
+        gone = (await v3.delete_range(prefix, prefix=True)).header.revision
+        last = (await v3.put(prefix + "last", "1")).header.revision
+        async with asyncio.timeout(10):
+            whole, after = await anext(batches), await anext(batches)
+    assert set(cuts(frames)) == {gone}
+    wanted = [f"{prefix}{part}{i:02}".encode() for part in "abc" for i in range(100)]
+    assert [(event.type, event.kv.key) for event in whole] == [("DELETE", key) for key in wanted]
+    assert {event.kv.mod_revision for event in whole} == {gone}
+    assert [event.prev_kv and (event.prev_kv.key, len(event.prev_kv.value)) for event in whole] == [
+        (key, 14_000) for key in wanted
+    ]
+    assert [event.kv.mod_revision for event in after] == [last]
+
+
+async def test_a_history_in_fragments(v3: V3, prefix: str, frames: list[WatchFrame]) -> None:
+    """Of a past that the server cuts within its revisions, each is told once, and whole."""
+    revisions = await three_large_revisions(v3, prefix)
+    async with (
+        v3.watch(prefix, prefix=True, start_revision=revisions[0]) as events,
+        aclosing(events.batches()) as batches,
+        asyncio.timeout(10),
+    ):
+        told = [await anext(batches) for _ in revisions]
+        assert events.revision == revisions[-1]
+    assert set(cuts(frames)) & set(revisions)
+    assert [{event.kv.mod_revision for event in batch} for batch in told] == [{revision} for revision in revisions]
+    assert [[event.kv.key for event in batch] for batch in told] == [
+        [f"{prefix}{part}{i:02}".encode() for i in range(100)] for part in "abc"
+    ]
 
 
 @pytest.mark.parametrize("sharing", [False, True], ids=["alone", "shared"])
