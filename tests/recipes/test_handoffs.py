@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from aetcd.recipes._queues import line_of
 
 Connect = Callable[..., Awaitable[aetcd.Client]]
 Eventually = Callable[..., Awaitable[None]]
+EndSession = Callable[[str], Awaitable[None]]
 
 CONTENDERS = 20
 
@@ -221,6 +223,88 @@ async def test_an_answer_that_is_late_keeps_nobody_waiting(
     assert not leaving.done()
     answered.set()
     await leaving
+
+
+class Behind:
+    """Watches of queues that tell nothing new, as those of a member that is behind, until they are let go on.
+
+    short_of: The key whose deletion they do not come to, nor to what came after.
+    """
+
+    def __init__(self) -> None:
+        self._go = asyncio.Event()
+        self._go.set()
+        self._short_of: str | None = None
+
+    def stop(self) -> None:
+        self._go.clear()
+
+    def go_on(self, *, short_of: str) -> None:
+        self._short_of = short_of
+        self._go.set()
+
+    async def tell(self, change: Any) -> None:
+        await self._go.wait()
+        if change.kind != "put" and change.key == self._short_of:
+            await asyncio.Event().wait()
+
+
+@pytest.fixture
+def behind(client: aetcd.Client, monkeypatch: pytest.MonkeyPatch) -> Behind:
+    """Holds back what the server's watches tell the test's clients of their queues; all else is up to date."""
+    behind, store = Behind(), type(client._store())
+    changes = store.changes
+
+    @asynccontextmanager
+    async def held_back(*given: Any, **named: Any) -> AsyncIterator[Any]:
+        async with changes(*given, **named) as told:
+
+            async def slowly() -> AsyncIterator[Any]:
+                async for change in told:
+                    await behind.tell(change)
+                    yield change
+
+            yield slowly()
+
+    monkeypatch.setattr(store, "changes", held_back)
+    return behind
+
+
+async def behind_a_holder(
+    client: aetcd.Client, holder: aetcd.Lock, eventually: Eventually
+) -> tuple[asyncio.Future[None], str]:
+    """One who waits for the lock that a holder has, and its entry, which its client's line has seen."""
+    await holder.acquire()
+    (waiting,) = await crowd(client, 1)
+    await eventually(lambda: line_of(client._store(), "job").length == 2)
+    return waiting, (await client._store().queue("job")).entries[1].key
+
+
+async def test_who_was_deleted_does_not_follow_another_client(
+    client: aetcd.Client, other: aetcd.Client, end_session: EndSession, eventually: Eventually, behind: Behind
+) -> None:
+    """It sees that the one before it has left, and not yet that its own entry is gone: it asks before it trusts."""
+    holder = other.lock("job")
+    waiting, own = await behind_a_holder(client, holder, eventually)
+    behind.stop()
+    await holder.release()
+    await end_session(own)
+    behind.go_on(short_of=own)
+    with pytest.raises(aetcd.SessionLost, match=own):
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_who_was_deleted_is_handed_nothing(
+    client: aetcd.Client, end_session: EndSession, eventually: Eventually, behind: Behind
+) -> None:
+    """Its own client's holder leaves, and is told by the server that the next one in line stands no longer."""
+    holder = client.lock("job")
+    waiting, own = await behind_a_holder(client, holder, eventually)
+    behind.stop()
+    await end_session(own)
+    await holder.release()
+    with pytest.raises(aetcd.SessionLost, match=own):
+        await asyncio.wait_for(waiting, 5)
 
 
 async def test_hand_overs_leave_nothing_to_the_collector(client: aetcd.Client) -> None:
