@@ -2,21 +2,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from attrs import define, field
+from attrs import define, field, frozen
+from v3_partition import PartibleCluster
 from v3_servers import connected
 
+import aetcd
 from aetcd.errors import HistoryLost
 from aetcd.etcd.v3 import V3, Get, Header
 from aetcd.etcd.v3._gateway import linearizable
 from aetcd.etcd.v3._guard import GRACE, Doubt, Guard
 from aetcd.etcd.v3._watch import RangeFeed
-from aetcd.testing import EtcdServer, TCPProxy
+from aetcd.testing import EtcdBinary, EtcdMember, EtcdServer, TCPProxy, etcd_binaries
 
 
 def answer(revision: int, *, cluster: int = 7, member: int = 1, term: int = 2, space: str = "") -> bytes:
@@ -283,3 +288,181 @@ async def test_a_watch_that_begins_again_after_a_reset(v3: V3) -> None:
         old.in_doubt(Header(cluster_id=7, revision=20), 11)
     assert not old.in_doubt(Header(cluster_id=7, revision=20), 15)
     assert not new.in_doubt(Header(cluster_id=7, revision=20), 11)
+
+
+def restore(server: EtcdServer, file: Path) -> None:
+    """Put a snapshot in the place of the data of a server that is stopped, as the same cluster."""
+    tool = server.binary.etcdutl or server.binary.etcdctl
+    assert tool is not None
+    assert server.data_dir is not None
+    shutil.rmtree(server.data_dir)
+    member = server.member
+    wanted = ("--name=", "--initial-cluster=", "--initial-cluster-token=", "--initial-advertise-peer-urls=")
+    subprocess.run(
+        [
+            *(tool, "snapshot", "restore", file, f"--data-dir={server.data_dir}"),
+            *(argument for argument in member._command if argument.startswith(wanted)),
+        ],
+        env={"ETCDCTL_API": "3"},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("binary", etcd_binaries(), ids=str)
+async def test_a_real_server_that_was_restored(binary: EtcdBinary, tmp_path: Path) -> None:
+    """It is the same cluster, at an older revision: that is found out by itself, and told to whoever watches."""
+    async with (
+        asyncio.timeout(60),
+        EtcdServer(binary=binary, protocols=("v3",), data_dir=tmp_path / "data") as server,
+        aetcd.Client(server.url, protocol="v3") as client,
+    ):
+        guard = client.v3.gateway.guard
+        assert guard is not None
+        await client.set("kept", "1")
+        saved = (await client.set("changed", "1", full=True)).revision
+        await client.v3.maintenance.snapshot(tmp_path / "snapshot.db")
+        async with (
+            client.watch("", recursive=True) as changes,
+            client.v3.watch("changed") as events,
+            client.watch("", recursive=True, on_history_lost="resync") as resynced,
+        ):
+            await client.set("changed", "2")
+            await client.set("lost", "1")
+            for watch, count in ((changes, 2), (resynced, 2), (events, 1)):
+                for _ in range(count):
+                    await anext(watch)
+            before = guard.seen
+            await server.stop()
+            restore(server, tmp_path / "snapshot.db")
+            await server.restart()
+            assert await client.get("changed") == "1"
+            assert guard.seen == (before[0], saved, guard.seen[2], 1)
+            for ended in (changes, events):
+                with pytest.raises(HistoryLost, match="restored"):
+                    await anext(ended)
+            difference = [await anext(resynced) for _ in range(3)]
+            told = {(item.kind, item.key, item.value) for item in difference if isinstance(item, aetcd.Change)}
+            assert told == {("put", "changed", "1"), ("delete", "lost", None)}
+            assert difference[-1] == aetcd.Resynced(revision=saved)
+            await client.set("lost", "2")
+            following = await anext(resynced)
+            assert isinstance(following, aetcd.Change)
+            assert (following.key, following.value) == ("lost", "2")
+        assert guard.resets == 1
+
+
+# Of three real members one is cut off from the others, and clients reach all of them
+
+
+@frozen
+class Parted:
+    """Its leader and one other agree on what comes, and the lonely one has heard nothing since `k` became `old`."""
+
+    cluster: PartibleCluster
+    lonely: EtcdMember
+    leader: EtcdMember
+    other: EtcdMember
+
+    async def renew(self) -> None:
+        """Now it is `new`."""
+        async with connected([self.leader.url]) as v3:
+            await v3.put("k", "new")
+
+
+@pytest.fixture(params=etcd_binaries(), ids=str)
+async def parted(request: pytest.FixtureRequest) -> AsyncIterator[Parted]:
+    """The cluster, in which nothing more was written."""
+    async with PartibleCluster(request.param) as cluster:
+        leader = await cluster.leader()
+        lonely, other = (member for member in cluster.members if member is not leader)
+        async with connected([lonely.url]) as v3:
+            await v3.put("k", "old")
+            asked = await v3.range("k")  # and so it has it
+        await cluster.cut_off(lonely, asked.header.member_id)
+        yield Parted(cluster, lonely, leader, other)
+
+
+@define
+class Log:
+    """What a client has asked, and what it came to think of its peers."""
+
+    asked: list[str] = field(factory=list)
+    ejected: list[tuple[str, str | None]] = field(factory=list)
+
+    def trace(self) -> aetcd.Trace:
+        return aetcd.Trace(on_request=lambda event: self.asked.append(event.peer), on_peer_state=self._thought)
+
+    def _thought(self, event: aetcd.PeerEvent) -> None:
+        if event.after == "ejected":
+            self.ejected.append((event.peer, event.error))
+
+
+async def until_new(client: aetcd.Client) -> None:
+    """The first time that it is told so."""
+    while await client.get("k") != "new":
+        pass
+
+
+async def test_reads_go_back_to_no_member_that_is_behind(parted: Parted) -> None:
+    """It is asked, and what it says is not taken; where it stays behind it is left out. Without a guard it is taken."""
+    await parted.renew()
+    log = Log()
+    async with (
+        asyncio.timeout(30),
+        aetcd.Client(*parted.cluster.peers, consistent=False, trace=log.trace()) as client,
+        aetcd.Client(*parted.cluster.peers, consistent=False, guard=False) as careless,
+    ):
+        await until_new(careless)
+        assert "old" in [await careless.get("k") for _ in range(3)]
+        await until_new(client)
+        log.asked.clear()
+        assert [await client.get("k") for _ in range(6)] == ["new"] * 6
+        assert parted.lonely.url in log.asked
+        guard = client.v3.gateway.guard
+        assert guard is not None
+        clock, ahead = guard.clock, 0.0
+        guard.clock = lambda: clock() + ahead
+        while (parted.lonely.url, Doubt.BEHIND.value) not in log.ejected:
+            ahead += GRACE
+            assert await client.get("k") == "new"
+        assert guard.resets == 0
+
+
+async def test_a_member_that_missed_an_election(parted: Parted) -> None:
+    """It has an older term at the same revision: what it says is not taken, and it is left out at once."""
+    log = Log()
+    async with (
+        asyncio.timeout(30),
+        connected([parted.leader.url, parted.other.url]) as admin,
+        aetcd.Client(*parted.cluster.peers, trace=log.trace()) as client,
+    ):
+        target = (await admin.range("k", peer=parted.other.url)).header.member_id
+        await admin.maintenance.move_leader(target, peer=parted.leader.url)
+        now = (await admin.range("k")).header
+        then = (await client.v3.range("k", serializable=True, peer=parted.lonely.url)).header
+        assert then.revision == now.revision
+        assert then.raft_term < now.raft_term
+        while (await client.v3.range("k", serializable=True)).header.raft_term < now.raft_term:
+            pass
+        log.asked.clear()
+        terms = [(await client.v3.range("k", serializable=True)).header.raft_term for _ in range(6)]
+        assert terms == [now.raft_term] * 6
+        assert parted.lonely.url in log.asked
+        assert (parted.lonely.url, Doubt.BEHIND.value) in log.ejected
+        guard = client.v3.gateway.guard
+        assert guard is not None
+        assert guard.resets == 0
+
+
+async def test_nobody_is_left_but_a_member_that_is_behind(parted: Parted) -> None:
+    """Its own copy is better than nothing where that was asked for, and is given; a linearizable read never is."""
+    await parted.renew()
+    async with asyncio.timeout(30), aetcd.Client(*parted.cluster.peers, consistent=False) as client:
+        await until_new(client)
+        for member in (parted.leader, parted.other):
+            await member.kill()
+        assert await client.get("k", timeout=1) == "old"
+        with pytest.raises(aetcd.TransportError):
+            await client.get("k", timeout=1, consistent=True)
