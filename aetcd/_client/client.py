@@ -123,9 +123,12 @@ class Client(Keys, Directories, Watching, Recipes):
     clock: What sessions, locks and leaderships judge their trust by.
     watch_sharing: False gives each watch a connection of its own; v3 only. By default they share a few streams, and do
         by themselves without where a proxy lets none come up.
-    guard: Members whose answers are older than what was seen before, or of another cluster, are left out, and reads
-        never go back; v3 only. Where a linearizable read confirms them, the cluster was restored or replaced: a warning
-        is logged, watches end with HistoryLost, and calls go on. False believes every answer.
+    guard: Members whose answers are older than what was seen before, or of another cluster, are left out while there
+        are others; v3 only. A read that met such an answer is done again as a linearizable one, so that reads do not go
+        back while a quorum answers. Where none does within 2 s, or what is left of the call's timeout, the answer is
+        given as it is: `consistent=False` then reads what is older. Where the linearizable read confirms it, the
+        cluster was restored or replaced: a warning is logged, watches end with HistoryLost, and calls go on. False
+        believes every answer.
     coalesce: Gets of single keys that wait at the same time share a request, and so do contenders who leave and enter
         the queues of locks, permits and elections; v3 only. One by itself goes as ever; False sends each by itself.
     coalesce_writes: The same for `set`; off by default, for it means more: sets that share a request have one revision
