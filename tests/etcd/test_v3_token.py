@@ -3,12 +3,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from tokens import jwt
 
 import aetcd
 from aetcd.errors import AuthFailed, Unauthenticated
@@ -105,15 +103,6 @@ async def test_a_wrong_password_is_told() -> None:
 # Tokens that a change to any user or role makes stale: those that the server has signed, and does not keep
 
 
-def signed(folder: Path) -> str:
-    """Has the server sign its tokens, which then name the revision of the store of users and roles."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private, public = folder / "private.pem", folder / "public.pem"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return f"jwt,pub-key={public},priv-key={private},sign-method=RS256,ttl=300s"
-
-
 async def let_ann_in(url: str) -> None:
     """She may read and write under `a/`."""
     async with aetcd.Client(url, protocol="v3") as client:
@@ -129,7 +118,7 @@ async def let_ann_in(url: str) -> None:
 @pytest.fixture(params=etcd_binaries(), ids=str, scope="module")
 def signing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
     """One for all that follows."""
-    auth_token = signed(tmp_path_factory.mktemp("keys"))
+    auth_token = jwt(tmp_path_factory.mktemp("keys"), ttl=300)
     with EtcdServer(binary=request.param, protocols=("v3",), auth_token=auth_token) as server:
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             runner.run(let_ann_in(server.url))

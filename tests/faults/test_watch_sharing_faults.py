@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from tokens import jwt
 
 import aetcd
 from aetcd._routing.peer import parse_peers
@@ -431,21 +430,14 @@ async def test_a_proxy_that_comes_later(etcd35: EtcdServer, prefix: str) -> None
 # Credentials
 
 
-def jwt(folder: Path) -> str:
-    """Tokens that run out two seconds after they were given: those of etcd's other kind live for as long as they are
-    used, and a shared stream uses its own.
-    """
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private, public = folder / "private.pem", folder / "public.pem"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return f"jwt,pub-key={public},priv-key={private},sign-method=RS256,ttl=2s"
-
-
 @pytest.fixture(params=["simple", "jwt"])
 def token(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
-    """What kind of tokens the server gives."""
-    return jwt(tmp_path) if request.param == "jwt" else None
+    """What kind of tokens the server gives.
+
+    Those that run out two seconds after they were given are signed: those of etcd's other kind live for as long as they
+    are used, and a shared stream uses its own.
+    """
+    return jwt(tmp_path, ttl=2) if request.param == "jwt" else None
 
 
 @pytest.fixture(params=etcd_binaries(), ids=str)

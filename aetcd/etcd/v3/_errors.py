@@ -108,7 +108,7 @@ MEANINGS: dict[str, _Meaning] = {
     # What a call without any token gets, so also when authentication was turned on under a running client.
     "user name is empty": (Unauthenticated, STALE),
     "revision of auth store is old": (Unauthenticated, STALE),
-    "revision in header is old": (Unauthenticated, STALE),  # the same, as the maintenance calls say it
+    "revision in header is old": (Unauthenticated, STALE),  # the same: 3.5.1 says it to every call
     # Checked on arrival, before anything is proposed.
     "no leader": (NoLeader, NOT_NOW),
     "not capable": (ServerUnavailable, NOT_NOW),
