@@ -26,7 +26,7 @@ class Buffer:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._batches: list[tuple[Batch, int]] = []
+        self._batches: list[tuple[Batch, int]] | None = None
         self._error: AetcdError | None = None
         self._readers: list[asyncio.Future[None]] | None = None
         self._room: asyncio.Event | None = None
@@ -45,6 +45,8 @@ class Buffer:
         self._add(batch, _weight(batch))
 
     def _add(self, batch: Batch, weight: int) -> None:
+        if self._batches is None:
+            self._batches = []
         # Of two that only tell how far the server is, the later one says all.
         if not batch.items and self._batches and not self._batches[-1][0].items:
             self._batches.pop()
