@@ -6,7 +6,7 @@ Two questions are answered by the class alone: did an answer come, and can the r
     ├── ConfigError (also ValueError)       a setting that cannot work; raised before anything is sent
     ├── ClientClosed (also RuntimeError)    used after aclose(), or closed while it ran
     ├── WrongContext (also RuntimeError)    used in another event loop, or after a fork
-    ├── Unsupported                         this server or protocol has no such thing; nothing was sent
+    ├── Unsupported                         this server or protocol has no such thing; nothing was done
     ├── DecodeError                         an answer came and cannot be read as asked
     ├── TransportError                      no answer came; `outcome` says if it may have been applied
     │   ├── ConnectFailed (also ConnectionError)
@@ -114,7 +114,7 @@ class WrongContext(AetcdError, RuntimeError):
 
 
 class Unsupported(AetcdError):
-    """The protocol or the server's version has no such operation. Nothing was sent."""
+    """The protocol or the server's version has no such operation. Nothing was done."""
 
 
 class DecodeError(AetcdError):

@@ -207,7 +207,7 @@ class Client(Keys, Directories, Watching, Recipes):
         self._coalesce = check_flag(coalesce, "coalesce"), check_flag(coalesce_writes, "coalesce_writes")
         self._watches: WeakSet[Watch] = WeakSet()
         self._sessions: WeakSet[Session] = WeakSet()
-        self._choosing: asyncio.Lock | None = None
+        self._choosing: asyncio.Event | None = None
         self._recipes = ClientStore(self)
         named = username is not None and password is not None
         self._v3 = V3(
@@ -344,7 +344,7 @@ class Client(Keys, Directories, Watching, Recipes):
 
     async def _start(self, timeout: Limit) -> tuple[KeySpace, Timeout]:
         limit = self._pool.timeout if timeout is None else Timeout.of(timeout)
-        # Each with its own patience, not behind another caller's who holds the lock.
+        # Each with its own patience, not behind another caller's who asks.
         limit = await self._pool.prepared(limit)
         budget = Budget(limit, asyncio.get_running_loop().time)
         try:
@@ -362,11 +362,17 @@ class Client(Keys, Directories, Watching, Recipes):
         if self._chosen is not None:
             return self._chosen
         self._pool.open()
-        if self._choosing is None:
-            self._choosing = asyncio.Lock()
-        async with self._choosing:
-            if self._chosen is None:
+        while self._chosen is None:
+            if self._choosing is not None:
+                await self._choosing.wait()
+                continue
+            # No lock: those who wait would leave it one by one, and their calls would not find each other.
+            self._choosing = choosing = asyncio.Event()
+            try:
                 self._chosen = await self._chosen_by_server(limit)
+            finally:
+                self._choosing = None
+                choosing.set()
         return self._chosen
 
     async def _chosen_by_server(self, limit: Timeout | None) -> _Chosen:

@@ -357,6 +357,17 @@ async def test_callers_that_go_on_share_few_requests(client: aetcd.Client, wire:
     assert len(wire.sent) < 64 * 20 / 10
 
 
+async def test_the_first_calls_of_a_client(etcd: EtcdServer, wire: Wire) -> None:
+    """Those that wait together until the server's version is known go on together."""
+    async with aetcd.Client(etcd.url, coalesce_writes=True, trace=wire.trace) as client:
+        await asyncio.gather(*(client.set(f"first/{key}", "x") for key in names(50)))
+        assert len(wire.sent) <= 4  # the version, two alone, and the rest
+    wire.clear()
+    async with aetcd.Client(etcd.url, trace=wire.trace) as client:
+        assert await asyncio.gather(*(client.get(f"first/{key}") for key in names(50))) == ["x"] * 50
+        assert len(wire.sent) <= 4
+
+
 async def test_consistencies_are_never_mixed(etcd: EtcdServer, prefix: str, wire: Wire, caplog: Any) -> None:
     """Each transaction reads one way only."""
     async with connected(etcd.url, wire=wire, namespace=prefix, debug=True) as client:

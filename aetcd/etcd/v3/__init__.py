@@ -233,9 +233,9 @@ class V3(KV):
         fragment: Let it cut what is large into several messages, which are joined again here.
         timeout: Seconds for the watch to stand.
 
-        See `EventWatch`. Entering it raises what `range` raises, and HistoryLost where the start is compacted. It does
-        so too where the cluster has not come as far as the start: etcd would be silent until it has, but a cluster that
-        was restored from a backup looks just so.
+        See `EventWatch`. Entering it raises what `range` raises, and HistoryLost where the cluster has not come as far
+        as the start: etcd would be silent until it has, but a cluster that was restored from a backup looks just so.
+        That a start is compacted, etcd says when the watch stands already: the iteration raises it.
         """
         return watch_events(
             self,

@@ -142,7 +142,7 @@ class STM:
     Where the time ends while a request is under way, that one's RequestTimeout or OutcomeUnknown is raised.
     What the block or the function raises itself is passed on, and nothing is written.
 
-    Reads and writes of keys count towards the 128 operations of a transaction. The end raises what
+    128 keys may be read or written: etcd takes as many comparisons in a transaction. The end raises what
     `TxnBuilder.commit` raises: OutcomeUnknown above all, which is never tried again.
     """
 
