@@ -106,7 +106,9 @@ class Never:
         pytest.fail("it was called")
 
 
-@pytest.mark.parametrize("progress", [never, partial(never, 1), Never(), 5], ids=str)
+@pytest.mark.parametrize(
+    "progress", [never, partial(never, 1), Never(), 5], ids=["async", "partial", "object", "number"]
+)
 async def test_progress_that_cannot_be_called(progress: Any, tmp_path: Path) -> None:
     """What would have to be awaited, and what is no function, is refused before the file is made."""
     async with connected(["http://127.0.0.1:1"]) as v3:
