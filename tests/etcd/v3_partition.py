@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from relays import copy, first_of
+
 from aetcd.testing import EtcdBinary, EtcdCluster, EtcdMember
 
 # What members say to each other names who says it. Other requests between them carry nothing that is agreed on.
@@ -86,7 +88,7 @@ class PartibleCluster(EtcdCluster):
                 host, _, port = self.members[place].peer_url.removeprefix("http://").partition(":")
                 back, there = await asyncio.open_connection(host, int(port))
                 there.write(head)
-                await _first_of(_copy(reader, there), _copy(back, writer))
+                await first_of(copy(reader, there), copy(back, writer))
         finally:
             if there is not None:
                 there.transport.abort()
@@ -98,21 +100,3 @@ class PartibleCluster(EtcdCluster):
         for link in links:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(2**16):
-            writer.write(data)
-            await writer.drain()
-
-
-async def _first_of(*ways: Any) -> None:
-    """Until one has ended, and with it the other."""
-    tasks = [asyncio.ensure_future(way) for way in ways]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from relays import copy, first_of
 from tokens import jwt
 
 import aetcd
@@ -299,18 +300,9 @@ class Holding:
         far, there = await asyncio.open_connection(*self.target)
         there.write(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + body)
 
-        async def back() -> None:
-            while data := await far.read(65536):
-                writer.write(data)
-                await writer.drain()
-
-        tasks = [asyncio.ensure_future(back()), asyncio.ensure_future(reader.read())]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(copy(far, writer), reader.read())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             there.transport.abort()
 
 
@@ -329,17 +321,9 @@ class Mute(Holding):
                 if not (stream and self.silent):
                     there.write(data)
 
-        async def down() -> None:
-            while data := await far.read(65536):
-                writer.write(data)
-
-        tasks = [asyncio.ensure_future(up()), asyncio.ensure_future(down())]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(up(), copy(far, writer))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             there.transport.abort()
             writer.transport.abort()
 
