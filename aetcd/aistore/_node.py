@@ -14,6 +14,7 @@ from aetcd.aistore._bucket_shapes import read_bucket_table
 from aetcd.aistore._codec import action, request
 from aetcd.aistore._configuration import config_request
 from aetcd.aistore._errors import NodeNotFound, NotFound, Unavailable
+from aetcd.aistore._link import spent
 from aetcd.aistore._mountpaths import MountpathsOf
 from aetcd.aistore._node_models import NodeConfig
 from aetcd.aistore._node_shapes import (
@@ -213,7 +214,7 @@ class Node:
                 asked = request(operation, method, path, effect=effect, query=query, body=body)
                 return await self.link.ask(asked, limits, missing=NotFound, peer=known.url)
             except ConnectFailed as e:
-                if e.outcome is not Outcome.NOT_SENT or directly:
+                if e.outcome is not Outcome.NOT_SENT or directly or spent(budget):
                     raise
         reverse = path.replace("/v1/", "/v1/reverse/", 1)
         headers = {dialect.node_header: self.id}

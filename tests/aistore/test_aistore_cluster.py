@@ -133,6 +133,8 @@ async def test_statistics_of_many_nodes_are_one_call(ais: AIStore, double: AISto
     await ais.dialect()
     with pytest.raises(TransportError):
         await ais.cluster.stats(timeout=Timeout(0.6, connect=0.4))
+    passed_on = [asked for asked in double.requests if asked.query.get("what") == "node_stats"]
+    assert len(passed_on) == 1  # for the second target no time was left, nor for a gateway in its place
 
 
 async def test_node_that_joined_later_is_found(ais: AIStore, double: AIStoreDouble) -> None:
