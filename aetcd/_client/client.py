@@ -233,10 +233,9 @@ class Client(Keys, Directories, Watching, Recipes):
         return cls(**{**found, **settings})
 
     def __repr__(self) -> str:
-        peers = ", ".join(peer.url for peer in self._pool.peers) or "peers not found yet"
         namespace = f" namespace={self._namespace!r}" if self._namespace else ""
         state = " closed" if self._pool.closed else ""
-        return f"<Client of {peers} protocol={self._spoken() or 'auto'}{namespace}{state}>"
+        return f"<Client of {self._pool.urls} protocol={self._spoken() or 'auto'}{namespace}{state}>"
 
     # Opening and closing
 

@@ -60,6 +60,7 @@ def parse_peers(
     peers_list: Iterable[PeerLike] | PeerLike | None = None,
     default_port: int = 2379,
     default_scheme: str = "http",
+    argument: str = "peers",
 ) -> tuple[Peer, ...]:
     """Read peers, without duplicates and in the order given.
 
@@ -69,6 +70,7 @@ def parse_peers(
     peers_list: The same as `peers`, under the name that users write as `peers=`.
     default_port: Where no port is given, with https too: etcd serves both on the same port.
     default_scheme: Where no scheme is given.
+    argument: What errors call `peers`, where they come from an argument of another name.
 
     Without any of them the peer is 127.0.0.1. Raises ConfigError for values that cannot work and TypeError for those of
     another type, naming the argument; a value that may hold credentials is not shown.
@@ -80,7 +82,7 @@ def parse_peers(
         raise ConfigError(
             f"{'host' if by_host else 'peers'}: {' and '.join(given)} are given together: use one of them"
         )
-    reader = _Reader("host" if by_host else "peers", default_port, default_scheme)
+    reader = _Reader("host" if by_host else argument, default_port, default_scheme)
     if peers_list is not None:
         found = [peer for entry in reader.entries(peers_list) for peer in reader.entry(entry)]
     elif by_host or not peers:

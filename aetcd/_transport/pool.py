@@ -88,8 +88,7 @@ class Pool:
         self._closed = False
 
     def __repr__(self) -> str:
-        peers = ", ".join(peer.url for peer in self.peers)
-        return f"<Pool of {peers}{', closed' if self._closed else ''}>"
+        return f"<Pool of {self.urls}{', closed' if self._closed else ''}>"
 
     # Opening and closing
 
@@ -146,6 +145,11 @@ class Pool:
     def peers(self) -> tuple[Peer, ...]:
         """The peers now: configured ones, and learnt ones."""
         return self._seats.peers
+
+    @property
+    def urls(self) -> str:
+        """Those of its peers, as a `repr` tells them."""
+        return ", ".join(peer.url for peer in self.peers) or "peers not found yet"
 
     def learn(self, peers: Iterable[Peer]) -> None:
         """Use these beside the configured peers, in place of those learnt before.

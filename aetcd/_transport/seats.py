@@ -291,11 +291,7 @@ class Seats:
 def _one_peer(peer: str, scheme: str) -> Peer:
     if not isinstance(peer, str):
         raise TypeError(f"peer must be a URL, not {type(peer).__name__}")
-    try:
-        found = parse_peers(peer, default_scheme=scheme)
-    except ConfigError as e:
-        # It is made for the list that a client is given, and names that.
-        raise ConfigError(str(e).replace("peers", "peer", 1)) from None
+    found = parse_peers(peer, default_scheme=scheme, argument="peer")
     if len(found) != 1:
         raise ConfigError(f"peer: one is needed, not {len(found)}")
     return found[0]

@@ -335,7 +335,7 @@ class AuthN:
         return response
 
     def __repr__(self) -> str:
-        return f"<AuthN at {', '.join(peer.url for peer in self._pool.peers)}>"
+        return f"<AuthN at {self._pool.urls}>"
 
 
 def _name(name: str, argument: str = "name") -> str:

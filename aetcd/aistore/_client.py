@@ -160,9 +160,8 @@ class AIStore:
         return cls(*gateways, **{**found, **settings})
 
     def __repr__(self) -> str:
-        gateways = ", ".join(peer.url for peer in self._pool.peers)
         spoken = self._link.spoken
-        return f"<AIStore at {gateways} dialect={spoken or 'auto'}{' closed' if self._pool.closed else ''}>"
+        return f"<AIStore at {self._pool.urls} dialect={spoken or 'auto'}{' closed' if self._pool.closed else ''}>"
 
     # Opening and closing
 

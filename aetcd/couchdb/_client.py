@@ -134,8 +134,7 @@ class CouchDB(Server):
         self.reshard = Reshard(self._link)
 
     def __repr__(self) -> str:
-        peers = ", ".join(peer.url for peer in self._pool.peers)
-        return f"<CouchDB at {peers}{' closed' if self._pool.closed else ''}>"
+        return f"<CouchDB at {self._pool.urls}{' closed' if self._pool.closed else ''}>"
 
     # Opening and closing
 

@@ -133,7 +133,7 @@ class Link:
         if peer is None:
             return None
         scheme = "https" if self.channel.pool.peers[0].tls else "http"
-        found = parse_peers(peer, default_port=PORT, default_scheme=scheme)
+        found = parse_peers(peer, default_port=PORT, default_scheme=scheme, argument="peer")
         if len(found) != 1:
             raise ConfigError(f"peer: one is needed, not {len(found)}")
         return found[0].url

@@ -205,10 +205,7 @@ def _location(url: str, *, secure: bool) -> tuple[Peer, str]:
         raise TypeError(f"url must be text, not {type(url).__name__}")
     scheme = "https" if secure else "http"
     tls = (url if "://" in url else f"{scheme}://").lower().startswith("https:")
-    try:
-        peers = parse_peers(url, default_port=443 if tls else 80, default_scheme=scheme)
-    except ConfigError as e:
-        raise ConfigError(f"url{str(e).removeprefix('peers')}") from None
+    peers = parse_peers(url, default_port=443 if tls else 80, default_scheme=scheme, argument="url")
     if len(peers) != 1:
         raise ConfigError(f"url names {len(peers)} instances: a Fleet speaks to several")
     return peers[0], "/" if url.endswith("/") else ""

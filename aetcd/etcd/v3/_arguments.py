@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 
-__all__ = ["flag", "named", "one_of", "text", "urls"]
+__all__ = ["flag", "is_async", "named", "one_of", "text", "urls"]
 
 
 def text(given: str, argument: str) -> str:
@@ -48,3 +49,8 @@ def urls(given: Iterable[str], argument: str) -> list[str]:
     if not listed:
         raise ValueError(f"{argument} must not be empty")
     return listed
+
+
+def is_async(function: object) -> bool:
+    """Whether what it gives has to be awaited, as far as it can be seen: also a partial, or an async `__call__`."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

@@ -79,8 +79,7 @@ class Gateway:
     def place(self) -> str:
         """Whom it asks, and below what, in words: what the `repr` of anything that asks by it tells, and no more."""
         pool, prefix = self.channel.pool, self.namespace.prefix
-        peers = ", ".join(peer.url for peer in pool.peers) or "peers not found yet"
-        return f"{f'below {prefix!r} ' if prefix else ''}at {peers}{', closed' if pool.closed else ''}"
+        return f"{f'below {prefix!r} ' if prefix else ''}at {pool.urls}{', closed' if pool.closed else ''}"
 
     def __repr__(self) -> str:
         return f"<Gateway {self.place}>"

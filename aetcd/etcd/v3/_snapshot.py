@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from attrs import define, field
 
 from aetcd._wire.message import Effect
 from aetcd.errors import DecodeError
+from aetcd.etcd.v3._arguments import is_async
 from aetcd.etcd.v3._codec import Route
 from aetcd.etcd.v3._streams import Envelope, Messages, open_stream
 
@@ -129,7 +129,7 @@ def check_progress(progress: Progress | None) -> None:
         return
     if not callable(progress):
         raise TypeError(f"progress must be a function, not {type(progress).__name__}")
-    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(type(progress).__call__):
+    if is_async(progress):
         raise TypeError("progress must be an ordinary function: what an async one returns would not be awaited")
 
 

@@ -15,6 +15,7 @@ from attrs import define, field
 from aetcd._routing.retry import full_jitter
 from aetcd._transport.timeouts import Budget, Timeout
 from aetcd.errors import AetcdError, CompareFailed, RevisionCompacted
+from aetcd.etcd.v3._arguments import is_async
 from aetcd.etcd.v3._codec import Key, bytes_of, positive
 from aetcd.etcd.v3._kv import RANGE
 from aetcd.etcd.v3._models import KeyValue, RangeResponse
@@ -176,7 +177,8 @@ class STM:
 
         Raises TypeError where it is no `async def`, be it behind decorators.
         """
-        if not _is_async(function):
+        # A decorator's wrapper may only hand on what an async one gives.
+        if not (is_async(function) or inspect.iscoroutinefunction(inspect.unwrap(function))):
             raise TypeError(f"function must be an async def, not {function!r}")
 
         @wraps(function)
@@ -217,12 +219,6 @@ class STM:
 
     def __repr__(self) -> str:
         return f"<STM attempts={self.attempts} timeout={self.timeout}>"
-
-
-def _is_async(function: Callable[..., object]) -> bool:
-    # A decorator's wrapper may be async where what it wraps is not, or only hand on what an async one gives.
-    kinds = (function, inspect.unwrap(function), type(function).__call__)
-    return any(map(inspect.iscoroutinefunction, kinds))
 
 
 def _awaitable(given: Awaitable[R]) -> Awaitable[R]:
