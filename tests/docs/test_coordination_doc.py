@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import builtins
 import inspect
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
+from pages import run
 
 import aetcd
 from aetcd._client.recipes import Recipes
@@ -59,21 +59,12 @@ async def client(server: EtcdServer) -> AsyncIterator[aetcd.Client]:
         yield client
 
 
-async def run(block: Block, names: dict[str, Any]) -> None:
-    """As in `python -m asyncio`; the blank lines make tracebacks name the page's own."""
-    source = "\n" * (block.line - 1) + block.code
-    code = compile(source, PAGE, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    running = eval(code, names)
-    if inspect.isawaitable(running):
-        await running
-
-
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 async def test_piece_of_the_page(block: Block, client: aetcd.Client, server: EtcdServer) -> None:
     """It runs by itself, and its assertions hold."""
     names = {"__name__": "guide", "aetcd": aetcd, "client": client, "server": server, "print": lambda *_: None}
     async with asyncio.timeout(30):
-        await run(block, names)
+        await run(block.code, names, page=PAGE, line=block.line - 1)
 
 
 def test_no_piece_is_left_out() -> None:

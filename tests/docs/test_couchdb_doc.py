@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import inspect
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from doubles.couchdb import CouchDBDouble
+from pages import run
 
 import aetcd.couchdb
 from aetcd.couchdb import CouchDB
@@ -26,19 +25,10 @@ def blocks() -> list[tuple[int, str]]:
     return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
 
 
-async def run(code: str, line: int, names: dict[str, Any]) -> None:
-    """One piece, with `await` anywhere, after those before it."""
-    tree = ast.increment_lineno(ast.parse(code), line)
-    compiled = compile(tree, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    result = eval(compiled, names)
-    if inspect.isawaitable(result):
-        await result
-
-
 async def run_page(double: CouchDBDouble) -> dict[str, Any]:
     names: dict[str, Any] = {"print": lambda *_: None}
     for line, code in blocks():
-        await run(code.replace(SERVER, double.url), line, names)
+        await run(code.replace(SERVER, double.url), names, page=PAGE, line=line)
     return names
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import importlib
 import inspect
@@ -18,6 +17,7 @@ import pytest
 from aiohttp import web
 from attrs import frozen
 from doubles.nginx_front import Front
+from pages import run
 
 import aetcd
 from aetcd._transport.channel import Channel
@@ -68,15 +68,6 @@ async def client(server: EtcdServer) -> AsyncIterator[aetcd.Client]:
 # The code
 
 
-async def run(block: Block, names: dict[str, Any]) -> None:
-    """As in `python -m asyncio`; the blank lines make tracebacks name the page's own."""
-    source = "\n" * block.line + block.code
-    code = compile(source, PAGE, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    running = eval(code, names)
-    if inspect.isawaitable(running):
-        await running
-
-
 async def test_blocks_run(
     client: aetcd.Client, server: EtcdServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +77,7 @@ async def test_blocks_run(
     names: dict[str, Any] = {"__name__": "guide", "aetcd": aetcd, "client": client, "server": server}
     names["print"] = lambda *words: told.append(" ".join(map(str, words)))
     for block in read_blocks("python"):
-        await run(block, names)
+        await run(block.code, names, page=PAGE, line=block.line)
     said = "\n".join(told)
     assert "required revision has been compacted" in said
     assert "has ended" in said

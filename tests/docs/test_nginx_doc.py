@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import inspect
 import re
 import subprocess
 from collections.abc import AsyncIterator
@@ -17,6 +15,7 @@ from doubles.nginx_front import nginx_binary
 from doubles.nginx_keyvals import KeyvalZone
 from doubles.nginx_statistics import server_zone
 from doubles.nginx_upstreams import Upstream
+from pages import run
 
 from aetcd import nginx as room
 from aetcd.nginx import Nginx
@@ -49,13 +48,10 @@ async def doubles() -> AsyncIterator[tuple[NginxDouble, NginxDouble]]:
         yield one, two
 
 
-async def run(line: int, code: str, names: dict[str, Any], *urls: str) -> None:
+async def run_at(line: int, code: str, names: dict[str, Any], *urls: str) -> None:
     for written, real in zip(URLS, urls, strict=False):
         code = code.replace(written, real)
-    tree = compile("\n" * line + code, PAGE, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    running = eval(tree, names)
-    if inspect.isawaitable(running):
-        await running
+    await run(code, names, page=PAGE, line=line)
 
 
 @pytest.fixture
@@ -72,11 +68,11 @@ async def test_blocks_run(
     one, two = doubles
     first, *rest = blocks("python")
     names: dict[str, Any] = {"__name__": "page"}
-    await run(*first, names, one.url, two.url, etcd.url)
+    await run_at(*first, names, one.url, two.url, etcd.url)
     assert capsys.readouterr().out == "nginx-plus-r16 with ['backend', 'hashed', 'shop']\n"
     async with Nginx(one.url) as names["nginx"]:
         for line, code in rest:
-            await run(line, code, names, one.url, two.url, etcd.url)
+            await run_at(line, code, names, one.url, two.url, etcd.url)
     out = capsys.readouterr().out
     assert "+ 10.0.0.3:8080\n- 10.0.0.1:8080\n" in out
     assert "on default {" in out
@@ -95,7 +91,7 @@ async def test_switch_leads_back_from_errors(doubles: tuple[NginxDouble, NginxDo
     line, code = next(block for block in blocks("python") if "async def switch" in block[1])
     definition = code[: code.index("\n\nassert await switch")]
     names: dict[str, Any] = {"__name__": "page", "Nginx": Nginx}
-    await run(line, definition, names, double.url)
+    await run_at(line, definition, names, double.url)
 
     def fail(seen: Any) -> None:
         """As soon as blue is down."""

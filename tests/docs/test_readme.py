@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 from attrs import frozen
+from pages import run
 
 import aetcd
 from aetcd.testing import EtcdServer
@@ -85,12 +84,8 @@ def test_first_example_runs_as_pasted(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("certificates")
 async def test_piece_runs(block: Block, client: aetcd.Client, etcd35: EtcdServer) -> None:
     """A piece of the tour runs inside `async with aetcd.Client(...) as client`, and its assertions hold."""
-    # The blank lines make tracebacks name the README's own lines.
-    source = "\n" * (block.line - 1) + block.code
-    code = compile(source, README, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    running = eval(code, {"__name__": "readme", "aetcd": aetcd, "client": client, "server": etcd35})
-    if inspect.isawaitable(running):
-        await running
+    names = {"__name__": "readme", "aetcd": aetcd, "client": client, "server": etcd35}
+    await run(block.code, names, page=README, line=block.line - 1)
 
 
 @pytest.mark.parametrize("block", TESTS, ids=str)

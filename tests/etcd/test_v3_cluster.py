@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,57 +73,57 @@ async def all_follow(v3: V3, ids: dict[str, int], leader: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_learner(cluster_binary: EtcdBinary, tmp_path: Path) -> None:
-    """It is added, follows without a vote, is promoted once it has caught up, and votes."""
+@asynccontextmanager
+async def growing(binary: EtcdBinary) -> AsyncIterator[tuple[EtcdCluster, V3, str, str]]:
+    """Three members, and the addresses that a fourth may have for its peers and for clients."""
     ports = [HeldPort(), HeldPort()]
     peer_url, client_url = (f"http://{HOST}:{port.number}" for port in ports)
     # Without that check members must have known each other for five seconds.
-    lenient = EtcdCluster(3, binary=cluster_binary, extra_args=["--strict-reconfig-check=false"])
+    lenient = EtcdCluster(3, binary=binary, extra_args=["--strict-reconfig-check=false"])
     try:
         async with lenient as cluster, connected(cluster.peers) as v3:
-            for i in range(50):
-                await v3.put(f"key/{i}", "1")
-            added = await v3.cluster.add([peer_url], learner=True)
-            assert added.member is not None
-            with joining(cluster, "learner", peer_url, client_url, tmp_path):
-                promoted = await promote(v3, added.member.id)
-                assert (promoted.name, promoted.is_learner) == ("learner", False)
-                async with connected([client_url]) as other:
-                    assert (await other.range("key/", prefix=True, count_only=True)).count == 50
-                    assert (await other.maintenance.status()).is_learner is False
-                with pytest.raises(ClusterRefused, match="can only promote a learner"):
-                    await v3.cluster.promote(promoted.id)
-                removed = await v3.cluster.remove(promoted.id)
-            assert {member.name for member in removed.members} == {member.name for member in cluster.members}
+            yield cluster, v3, peer_url, client_url
     finally:
         for port in ports:
             port.release()
+
+
+async def test_learner(cluster_binary: EtcdBinary, tmp_path: Path) -> None:
+    """It is added, follows without a vote, is promoted once it has caught up, and votes."""
+    async with growing(cluster_binary) as (cluster, v3, peer_url, client_url):
+        for i in range(50):
+            await v3.put(f"key/{i}", "1")
+        added = await v3.cluster.add([peer_url], learner=True)
+        assert added.member is not None
+        with joining(cluster, "learner", peer_url, client_url, tmp_path):
+            promoted = await promote(v3, added.member.id)
+            assert (promoted.name, promoted.is_learner) == ("learner", False)
+            async with connected([client_url]) as other:
+                assert (await other.range("key/", prefix=True, count_only=True)).count == 50
+                assert (await other.maintenance.status()).is_learner is False
+            with pytest.raises(ClusterRefused, match="can only promote a learner"):
+                await v3.cluster.promote(promoted.id)
+            removed = await v3.cluster.remove(promoted.id)
+        assert {member.name for member in removed.members} == {member.name for member in cluster.members}
 
 
 async def test_voter(cluster_binary: EtcdBinary, tmp_path: Path) -> None:
     """It counts from the moment that it is added, joins when it is started, and is removed again."""
-    ports = [HeldPort(), HeldPort()]
-    peer_url, client_url = (f"http://{HOST}:{port.number}" for port in ports)
-    lenient = EtcdCluster(3, binary=cluster_binary, extra_args=["--strict-reconfig-check=false"])
-    try:
-        async with lenient as cluster, connected(cluster.peers) as v3:
-            added = await v3.cluster.add([peer_url])
-            assert added.member is not None
-            voter = added.member.id
-            assert [(m.name, m.is_learner) for m in added.members if m.id == voter] == [("", False)]
-            await v3.put("key", "1")  # three of four are a quorum
-            with joining(cluster, "voter", peer_url, client_url, tmp_path):
-                async with asyncio.timeout(30):
-                    while "voter" not in {member.name for member in (await v3.cluster.members()).members}:
-                        await asyncio.sleep(0.05)
-                async with connected([client_url]) as other:
-                    status = await other.maintenance.status()
-                    assert (status.header.member_id, status.is_learner) == (voter, False)
-                removed = await v3.cluster.remove(voter)
-            assert {member.name for member in removed.members} == {member.name for member in cluster.members}
-    finally:
-        for port in ports:
-            port.release()
+    async with growing(cluster_binary) as (cluster, v3, peer_url, client_url):
+        added = await v3.cluster.add([peer_url])
+        assert added.member is not None
+        voter = added.member.id
+        assert [(m.name, m.is_learner) for m in added.members if m.id == voter] == [("", False)]
+        await v3.put("key", "1")  # three of four are a quorum
+        with joining(cluster, "voter", peer_url, client_url, tmp_path):
+            async with asyncio.timeout(30):
+                while "voter" not in {member.name for member in (await v3.cluster.members()).members}:
+                    await asyncio.sleep(0.05)
+            async with connected([client_url]) as other:
+                status = await other.maintenance.status()
+                assert (status.header.member_id, status.is_learner) == (voter, False)
+            removed = await v3.cluster.remove(voter)
+        assert {member.name for member in removed.members} == {member.name for member in cluster.members}
 
 
 async def promote(v3: V3, learner: int) -> Member:
